@@ -1,0 +1,92 @@
+# Needs CPython 3.10 or newer with venv, a C compiler, and make; every tool is installed by pip.
+PYTHON ?= python3
+TESTS ?= tests
+ARGS ?=
+
+SOURCES := pyproject.toml setup.py MANIFEST.in $(wildcard README.md LICENSE) \
+    $(shell find fastnn src_c -type f ! -name '*.so' ! -name '*.py[cod]' 2>/dev/null)
+C_FILES = $(shell find src_c -name '*.[ch]' -o -name '*.inc')
+CYTHON_FILES = $(shell find fastnn -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi')
+
+# $(call new_venv,folder): a venv made afresh.
+define new_venv
+@$(PYTHON) -m venv --clear $(1) || { \
+    echo "$(PYTHON) -m venv failed: install venv (on Debian: apt install python3-venv), or name" \
+         "another Python, for example: make PYTHON=python3.12 ..." >&2; exit 1; }
+endef
+
+.PHONY: help demo test coverage lint format build clean
+help:
+	@echo 'make demo     train the first network, in a venv of its own'
+	@echo 'make test     build the wheel, install it, test it   (TESTS=tests/test_x.py ARGS="-k name")'
+	@echo 'make coverage the same, and which lines of Python no test ran'
+	@echo 'make lint     ruff, mypy, cython-lint, clang-format'
+	@echo 'make format   rewrite the sources as lint wants them'
+	@echo 'make build    the wheel and the sdist, into dist/'
+	@echo 'make clean    remove all that these made, the venvs included'
+	@echo 'PYTHON=python3.12 chooses the interpreter of new venvs (make clean drops the old ones)'
+
+# The demo: the first thing that somebody runs who has just cloned this.
+demo: .venv/.installed
+	.venv/bin/fastnn train digits
+
+.venv/.installed: $(SOURCES)
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet .
+	@touch $@
+
+# The tests: of the installed wheel, from another folder, so that the checkout cannot be imported.
+PYTEST_ARGS = -c $(CURDIR)/pyproject.toml --rootdir $(CURDIR) -p no:cacheprovider \
+    $(abspath $(TESTS)) $(ARGS)
+
+test: .venv-test/.installed
+	@rm -rf build/test-run && mkdir -p build/test-run
+	cd build/test-run && FASTNN_WHEEL="$$(echo $(CURDIR)/build/test-dist/*.whl)" \
+	    $(CURDIR)/.venv-test/bin/python -m pytest $(PYTEST_ARGS)
+
+coverage: .venv-test/.installed
+	@rm -rf build/test-run && mkdir -p build/test-run
+	cd build/test-run && FASTNN_WHEEL="$$(echo $(CURDIR)/build/test-dist/*.whl)" \
+	    $(CURDIR)/.venv-test/bin/python -m coverage run --rcfile $(CURDIR)/pyproject.toml \
+	    -m pytest $(PYTEST_ARGS)
+	cd build/test-run && $(CURDIR)/.venv-test/bin/python -m coverage report \
+	    --rcfile $(CURDIR)/pyproject.toml
+
+.venv-test/.venv:
+	$(call new_venv,.venv-test)
+	.venv-test/bin/python -m pip install --quiet 'build>=1.2'
+	@touch $@
+
+.venv-test/.installed: .venv-test/.venv $(SOURCES)
+	rm -rf build/test-dist
+	.venv-test/bin/python -m build --outdir build/test-dist .
+	.venv-test/bin/python -m pip install --quiet --force-reinstall --no-deps build/test-dist/*.whl
+	.venv-test/bin/python -m pip install --quiet "$$(echo build/test-dist/*.whl)[test]"
+	@touch $@
+
+build: .venv-test/.venv
+	rm -rf dist
+	.venv-test/bin/python -m build .
+
+# Lint needs no compiled code.
+.venv-lint/.installed: pyproject.toml
+	$(call new_venv,.venv-lint)
+	FASTNN_NO_NATIVE=1 .venv-lint/bin/python -m pip install --quiet '.[lint]'
+	@touch $@
+
+lint: .venv-lint/.installed
+	.venv-lint/bin/ruff check .
+	.venv-lint/bin/ruff format --check .
+	.venv-lint/bin/mypy
+	.venv-lint/bin/cython-lint $(CYTHON_FILES)
+	.venv-lint/bin/clang-format --dry-run -Werror $(C_FILES)
+
+format: .venv-lint/.installed
+	.venv-lint/bin/ruff check --fix-only .
+	.venv-lint/bin/ruff format .
+	.venv-lint/bin/clang-format -i $(C_FILES)
+
+clean:
+	rm -rf build dist *.egg-info .venv .venv-test .venv-lint .mypy_cache .ruff_cache .pytest_cache
+	find fastnn tests -name __pycache__ -prune -exec rm -rf {} +
+	find fastnn -name '*.so' -delete
