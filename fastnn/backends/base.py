@@ -1,0 +1,208 @@
+"""What every backend offers: the kernels of the table, and a Program made executable."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn.optimizers import Optimizer
+from fastnn.program import Parameter, Program
+
+__all__ = ["Backend", "Batch", "Executable", "OptimizerState", "aligned_zeros"]
+
+Array = npt.NDArray[Any]
+
+CACHE_LINE = 64
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """Return zeros that begin on a cache line, so that no row of a parameter straddles one more."""
+    wanted = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=np.int64)) * wanted.itemsize
+    raw = np.zeros(size + CACHE_LINE, dtype=np.uint8)
+    start = -raw.ctypes.data % CACHE_LINE
+    return raw[start : start + size].view(wanted).reshape(shape)
+
+
+@dataclass
+class OptimizerState:
+    """What an optimizer remembers: its moments, laid out as the flat vector, and its step count.
+
+    Attributes
+    ----------
+    optimizer : Optimizer
+    moments : ndarray, shape (moment_count, P)
+    step : int
+        Steps taken so far.
+    """
+
+    optimizer: Optimizer
+    moments: Array
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of inputs, targets and weights, checked and converted.
+
+    Attributes
+    ----------
+    X : ndarray of the network's dtype, shape (B, I), C-contiguous
+    Y : ndarray, C-contiguous
+        Of the network's dtype, shape (B, O); or labels, int64, shape (B,), where the targets of the
+        loss are classes.
+    weight : ndarray of the network's dtype, shape (B,), or None
+        Weights of the rows, at least 0, with a sum above 0 in every batch that is trained on.
+    """
+
+    X: Array
+    Y: Array
+    weight: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+
+class Executable(ABC):
+    """A Program on a backend, with its flat vector of parameters.
+
+    The arrays that come in are checked: of the right shape and dtype, contiguous, finite.
+
+    Parameters
+    ----------
+    program : Program
+    dtype : numpy.dtype
+        float32 or float64.
+    threads : int
+        Threads to use at most. The results are the same for any number.
+
+    Attributes
+    ----------
+    parameters : ndarray, shape (P,)
+        The flat vector. Users write into views of it; every call reads it afresh.
+    """
+
+    def __init__(self, program: Program, dtype: np.dtype[Any], threads: int) -> None:
+        self.program, self.dtype, self.threads = program, dtype, threads
+        self.parameters = aligned_zeros((program.size,), dtype)
+
+    def view(self, parameter: Parameter, flat: Array | None = None) -> Array:
+        """Return a parameter's window, of the parameter's shape, into a flat vector (the weights)."""
+        vector = self.parameters if flat is None else flat
+        block = vector[parameter.offset : parameter.end].reshape(parameter.rows, parameter.stride)
+        return block[:, : parameter.columns].reshape(parameter.shape)
+
+    def new_state(self, optimizer: Optimizer) -> OptimizerState:
+        """Return the state of an optimizer that has taken no step."""
+        shape = (optimizer.moment_count, self.program.size)
+        return OptimizerState(optimizer, aligned_zeros(shape, self.dtype))
+
+    @abstractmethod
+    def predict(self, X: Array, out: Array) -> None:
+        """Write the predictions, the head applied, for `X` (B, I) into `out` (B, O).
+
+        Safe to call from several threads at once.
+        """
+
+    @abstractmethod
+    def evaluate(self, batch: Batch) -> tuple[float, float]:
+        """Return the mean loss with penalties, and the share of right outputs.
+
+        Dropout is off. The share is NaN where the targets are values.
+        """
+
+    @abstractmethod
+    def loss_and_gradient(
+        self,
+        batch: Batch,
+        gradient: Array | None,
+        input_gradient: Array | None = None,
+        *,
+        training: bool = False,
+        seed: int = 0,
+        step: int = 0,
+    ) -> float:
+        """Return the mean loss with penalties, and set its gradient.
+
+        Parameters
+        ----------
+        batch : Batch
+        gradient : ndarray, shape (P,), or None
+            Set to the gradient in the flat vector; padding is set to 0.
+        input_gradient : ndarray, shape (B, I), or None
+            Set to the gradient of the mean loss, without penalties, in the inputs.
+        training : bool
+            Whether dropout is on, with the masks of `seed` and `step`.
+        seed, step : int
+            Key of the dropout masks, each at least 0 and below 2**64.
+        """
+
+    @abstractmethod
+    def run_steps(
+        self,
+        batch: Batch,
+        order: npt.NDArray[np.int64] | None,
+        batch_size: int,
+        state: OptimizerState,
+        learning_rates: npt.NDArray[np.float64],
+        seed: int,
+        losses: npt.NDArray[np.float64],
+        hits: npt.NDArray[np.float64],
+    ) -> int:
+        """Take training steps, one for each learning rate.
+
+        A step takes the gradient of the batch's mean loss with penalties, clips it (elements first,
+        then the global norm), and updates the parameters. Step s works on the rows
+        ``order[s * batch_size : (s + 1) * batch_size]``; the last one may be smaller.
+
+        Parameters
+        ----------
+        batch : Batch
+            The rows to draw from.
+        order : ndarray of int64, shape (R,), or None
+            Numbers of the rows in the order of training; None takes them as they come.
+        batch_size : int
+        state : OptimizerState
+            Changed in place; its step count is also the step in the key of the dropout masks.
+        learning_rates : ndarray of float64, shape (S,)
+            With S = ceil(R / batch_size).
+        seed : int
+            Seed of the dropout masks.
+        losses, hits : ndarray of float64, shape (S,)
+            Set to every batch's loss before its update, and its share of right outputs (NaN where
+            the targets are values).
+
+        Returns
+        -------
+        int
+            Steps taken. Fewer than S: the loss of the next step, which stands in `losses`, or its
+            gradient was not finite, and its update was not made.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After Ctrl-C, with parameters and state at a whole step.
+        """
+
+
+class Backend(ABC):
+    """A way to run Programs.
+
+    Attributes
+    ----------
+    name : str
+    kernels : module
+        A function for every row of `fastnn.program.kernels.KERNELS`.
+    """
+
+    name: str
+    kernels: ModuleType
+
+    @abstractmethod
+    def compile(self, program: Program, dtype: np.dtype[Any], threads: int) -> Executable:
+        """Return the Program as an Executable with parameters of 0."""

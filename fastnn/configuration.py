@@ -1,0 +1,73 @@
+"""Descriptions to plain JSON and back, through a closed list of classes: no name is ever imported."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from fastnn import activations, layers, losses, optimizers, schedules
+from fastnn.errors import unknown_name
+
+__all__ = ["from_config", "to_config"]
+
+CLASSES: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (
+        activations.ActivationFunction,
+        layers.Dense,
+        layers.Gated,
+        layers.Activation,
+        layers.Dropout,
+        layers.LayerNorm,
+        layers.Residual,
+        layers.Concat,
+        losses.MeanSquaredError,
+        losses.MeanAbsoluteError,
+        losses.Huber,
+        losses.CrossEntropy,
+        losses.BinaryCrossEntropy,
+        optimizers.SGD,
+        optimizers.Adam,
+        optimizers.AdamW,
+        optimizers.RMSprop,
+        schedules.Constant,
+        schedules.Cosine,
+        schedules.Step,
+    )
+}
+
+
+def to_config(value: Any) -> Any:
+    """Return a description as plain JSON: every object becomes its fields and its ``type``."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: to_config(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **fields}
+    if isinstance(value, (list, tuple)):
+        return [to_config(item) for item in value]
+    return value
+
+
+def from_config(config: Any) -> Any:
+    """Return the description that `to_config` wrote.
+
+    The constructors check every value, so what a stranger wrote is answered like any other bad
+    argument.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an unknown type, unknown or missing fields, or values that a constructor refuses.
+    """
+    if isinstance(config, list):
+        return [from_config(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    name = config.get("type")
+    if not isinstance(name, str) or name not in CLASSES:
+        raise unknown_name("type in a configuration", name, CLASSES)
+    kind = CLASSES[name]
+    fields = {field.name for field in dataclasses.fields(kind)}
+    given = {key: from_config(value) for key, value in config.items() if key != "type"}
+    if not given.keys() <= fields:
+        raise ValueError(f"{name} has no field {sorted(given.keys() - fields)[0][:100]!r}")
+    return kind(**given)

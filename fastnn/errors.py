@@ -1,0 +1,80 @@
+"""The exceptions that fastnn raises beside Python's own, and how an unknown name is answered."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "BackendUnavailable",
+    "DivergenceError",
+    "FastnnError",
+    "MissingDependency",
+    "ModelFileError",
+    "unknown_name",
+]
+
+
+class FastnnError(Exception):
+    """Base of every exception that fastnn defines."""
+
+
+class ModelFileError(FastnnError, ValueError):
+    """A model file that is broken, truncated, hostile, or of a newer format."""
+
+
+class BackendUnavailable(FastnnError, ImportError):
+    """A backend whose compiled part, package or device is missing."""
+
+
+class MissingDependency(FastnnError, ImportError):
+    """An optional package that the call needs is not installed."""
+
+
+class DivergenceError(FastnnError, ArithmeticError):
+    """The loss or its gradient became NaN or infinite during training.
+
+    The network keeps the last finite weights.
+
+    Attributes
+    ----------
+    step : int
+        Number of optimizer steps, counted over the life of the network, that were complete.
+    epoch : int
+        Number of the epoch, counted over the life of the network, in which it happened.
+    loss : float
+        The loss of the batch at which training stopped.
+    """
+
+    def __init__(self, step: int, epoch: int, loss: float) -> None:
+        self.step, self.epoch, self.loss = step, epoch, loss
+        super().__init__(
+            f"training diverged in epoch {epoch} after {step} steps (loss {loss}); the last finite "
+            "weights are kept; try a smaller learning rate, clip_norm=1.0, or standardised inputs"
+        )
+
+    def __reduce__(self) -> tuple[type[DivergenceError], tuple[int, int, float]]:
+        return type(self), (self.step, self.epoch, self.loss)
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
+    """Build the answer to a name that is not in the table: the names, and the nearest of them.
+
+    Parameters
+    ----------
+    kind : str
+        What the name should have been, such as ``"activation"``.
+    name : object
+        What came.
+    known : iterable of str
+        The names that exist.
+
+    Returns
+    -------
+    ValueError
+        To be raised by the caller.
+    """
+    names = sorted(known)
+    nearest = difflib.get_close_matches(str(name).lower()[:100], names, n=1, cutoff=0.5)
+    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    return ValueError(f"unknown {kind} {str(name)[:100]!r}{hint}; known: {', '.join(names)}")

@@ -1,0 +1,239 @@
+"""Layers: small descriptions, without data; `fastnn.program` turns a list of them into a Program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fastnn import activations, checks, initializers
+from fastnn.activations import ActivationFunction
+from fastnn.errors import unknown_name
+
+__all__ = [
+    "GATES",
+    "Activation",
+    "Concat",
+    "Dense",
+    "Dropout",
+    "Gated",
+    "Layer",
+    "LayerNorm",
+    "Residual",
+    "check_layers",
+]
+
+# The function f of the gate (xW + b) * f(xV + c) of each kind (Dauphin et al. 2017; Shazeer 2020).
+GATES = {"glu": "sigmoid", "reglu": "relu", "geglu": "gelu", "swiglu": "silu"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Base of the descriptions of layers."""
+
+
+@dataclass(frozen=True)
+class _Affine(Layer):
+    """What Dense and Gated share: the affine map and its penalties."""
+
+    units: int
+
+    def _check_affine(self) -> None:
+        kind = type(self).__name__
+        _set(self, "units", checks.whole_number(f"units of {kind}", self.units, 1))
+        for name in ("use_bias", "regularize_bias"):
+            checks.flag(name, getattr(self, name))
+        for name in ("weight_initializer", "bias_initializer"):
+            initializers.check(getattr(self, name))
+        for name in ("l1", "l2"):
+            _set(self, name, checks.real_number(f"{name} of {kind}", getattr(self, name), 0))
+
+
+@dataclass(frozen=True)
+class Dense(_Affine):
+    """A fully connected layer: ``f(x @ W + b)``.
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs O. ``weight`` has shape (I, O), ``bias`` (O,).
+    activation : str or ActivationFunction, optional
+        The function f; identity where omitted.
+    use_bias : bool
+        Whether there is a bias.
+    weight_initializer, bias_initializer : str
+        One of `fastnn.initializers.INITIALIZERS`; ``"auto"`` chooses by the activation.
+    l1, l2 : float
+        Penalties on the weights, added to the loss: ``l1 Σ|w| + l2/2 Σw²``.
+    regularize_bias : bool
+        Whether penalties and weight decay touch the bias too.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of the wrong kind, out of its range, or with an unknown name.
+
+    Examples
+    --------
+    >>> Dense(10, activation="softmax").units
+    10
+    """
+
+    activation: str | ActivationFunction | None = None
+    use_bias: bool = True
+    weight_initializer: str = "auto"
+    bias_initializer: str = "zeros"
+    l1: float = 0.0
+    l2: float = 0.0
+    regularize_bias: bool = False
+
+    def __post_init__(self) -> None:
+        self._check_affine()
+        _set(self, "activation", activations.get(self.activation))
+
+
+@dataclass(frozen=True)
+class Gated(_Affine):
+    """A gated linear unit: ``(x @ W + b) * f(x @ V + c)`` (Shazeer 2020).
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs O. ``weight`` and ``gate_weight`` have shape (I, O), ``bias`` and
+        ``gate_bias`` (O,). A swiglu has ``beta`` (1,) too, which starts at 1 and is learned.
+    kind : {"glu", "reglu", "geglu", "swiglu"}
+        f is sigmoid, relu, gelu, or ``swish(z) = z * sigmoid(beta * z)``.
+    use_bias : bool
+        Whether there are biases.
+    weight_initializer, bias_initializer : str
+        One of `fastnn.initializers.INITIALIZERS`; ``"auto"`` chooses Glorot's.
+    l1, l2 : float
+        Penalties on both weights, added to the loss: ``l1 Σ|w| + l2/2 Σw²``.
+    regularize_bias : bool
+        Whether penalties and weight decay touch the biases too.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of the wrong kind, out of its range, or with an unknown name.
+    """
+
+    kind: str = "swiglu"
+    use_bias: bool = True
+    weight_initializer: str = "auto"
+    bias_initializer: str = "zeros"
+    l1: float = 0.0
+    l2: float = 0.0
+    regularize_bias: bool = False
+
+    def __post_init__(self) -> None:
+        self._check_affine()
+        if not isinstance(self.kind, str) or self.kind not in GATES:
+            raise unknown_name("kind of gate", self.kind, GATES)
+
+
+@dataclass(frozen=True)
+class Activation(Layer):
+    """An activation as a layer of its own.
+
+    Parameters
+    ----------
+    function : str or ActivationFunction
+        The function, by name or with its constant.
+    """
+
+    function: str | ActivationFunction
+
+    def __post_init__(self) -> None:
+        _set(self, "function", activations.get(self.function))
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """In training, sets a share of the values to 0 and scales the rest by ``1 / (1 - rate)``.
+
+    Parameters
+    ----------
+    rate : float
+        Share of zeros, from 0 to below 1 (Srivastava et al. 2014, in the inverted form).
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        _set(self, "rate", checks.real_number("rate of Dropout", self.rate, 0, 1, below=True))
+
+
+@dataclass(frozen=True)
+class LayerNorm(Layer):
+    """Every row to mean 0 and variance 1, then ``scale`` and ``shift``, both learned, shape (I,).
+
+    Parameters
+    ----------
+    epsilon : float
+        Added to the variance, above 0 (Ba, Kiros & Hinton 2016).
+    """
+
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        epsilon = checks.real_number("epsilon of LayerNorm", self.epsilon, 0, above=True)
+        _set(self, "epsilon", epsilon)
+
+
+@dataclass(frozen=True)
+class _Branch(Layer):
+    """What Residual and Concat share: a list of layers f."""
+
+    layers: Sequence[Layer]
+
+    def __post_init__(self) -> None:
+        _set(self, "layers", check_layers(self.layers, type(self).__name__))
+
+
+@dataclass(frozen=True)
+class Residual(_Branch):
+    """``x + f(x)`` for a list of layers f that keeps the width (He et al. 2016).
+
+    Parameters
+    ----------
+    layers : list of Layer
+        The layers of f.
+    """
+
+
+@dataclass(frozen=True)
+class Concat(_Branch):
+    """The columns of x, then those of f(x) (Huang et al. 2017).
+
+    Parameters
+    ----------
+    layers : list of Layer
+        The layers of f.
+    """
+
+
+def check_layers(layers: object, owner: str) -> tuple[Layer, ...]:
+    """Return a list of layers as a tuple.
+
+    Raises
+    ------
+    TypeError
+        When it is no list, or an entry is no layer; the message names the first such entry.
+    ValueError
+        When the list is empty.
+    """
+    if isinstance(layers, (str, bytes)) or not isinstance(layers, Sequence):
+        raise TypeError(f"{owner} takes a list of layers, not {layers!r}")
+    if not layers:
+        raise ValueError(f"{owner} needs at least one layer, got an empty list")
+    for number, layer in enumerate(layers):
+        if not isinstance(layer, Layer) or type(layer) in (Layer, _Affine, _Branch):
+            raise TypeError(
+                f"layer {number} of {owner} is {layer!r}, not a layer such as Dense(10) or "
+                "Activation('relu')"
+            )
+    return tuple(layers)
+
+
+def _set(layer: Layer, name: str, value: object) -> None:
+    object.__setattr__(layer, name, value)  # the dataclasses are frozen for everybody else

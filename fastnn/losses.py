@@ -1,0 +1,201 @@
+"""Losses: the value of a row and its derivative in the scores, from the scores themselves.
+
+A formula takes the scores ``z`` of shape (B, O) and the targets ``t`` of the same shape and returns
+the loss of every row, shape (B,), and the derivative of each row's loss in its scores, shape (B, O).
+The loss of a batch is the mean over its rows, weighted where rows have weights. The losses of
+probabilities work on the raw scores (logits), never on rounded probabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn import checks
+from fastnn.errors import unknown_name
+
+__all__ = [
+    "LOSSES",
+    "BinaryCrossEntropy",
+    "CrossEntropy",
+    "Huber",
+    "Loss",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "accepts",
+    "automatic",
+    "get",
+]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Base of the descriptions of losses.
+
+    Attributes
+    ----------
+    name : str
+        The name that users write.
+    heads : tuple of str
+        The output activations that `predict` may apply behind this loss while the loss itself acts
+        on the raw scores. Empty: the loss acts on the outputs, whatever the activation.
+    targets : str
+        ``"classes"`` (labels or rows of probabilities), ``"probabilities"`` (each output in 0..1),
+        or ``"values"``.
+    """
+
+    name: ClassVar[str]
+    heads: ClassVar[tuple[str, ...]] = ()
+    targets: ClassVar[str] = "values"
+
+    @property
+    def constant(self) -> float:
+        """The one constant of the formula (δ of Huber, the label smoothing), else 0."""
+        return 0.0
+
+    def rows(self, z: Array, t: Array) -> tuple[Array, Array]:
+        """Return the loss of every row, shape (B,), and its derivative in `z`, shape (B, O)."""
+        raise TypeError(f"{type(self).__name__} is no loss by itself")
+
+
+@dataclass(frozen=True)
+class MeanSquaredError(Loss):
+    """Mean over the outputs of ``(z - t)**2``."""
+
+    name: ClassVar[str] = "mse"
+
+    def rows(self, z: Array, t: Array) -> tuple[Array, Array]:
+        """Return the loss of every row, shape (B,), and its derivative in `z`, shape (B, O)."""
+        d = z - t
+        return (d * d).mean(axis=1), 2 * d / z.shape[1]
+
+
+@dataclass(frozen=True)
+class MeanAbsoluteError(Loss):
+    """Mean over the outputs of ``|z - t|``; the derivative at 0 is 0."""
+
+    name: ClassVar[str] = "mae"
+
+    def rows(self, z: Array, t: Array) -> tuple[Array, Array]:
+        """Return the loss of every row, shape (B,), and its derivative in `z`, shape (B, O)."""
+        d = z - t
+        return np.abs(d).mean(axis=1), np.sign(d) / z.shape[1]
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """Mean over the outputs of ``d²/2`` where ``|d| <= delta``, else ``delta (|d| - delta/2)``.
+
+    Parameters
+    ----------
+    delta : float
+        Where the square turns into a line, in units of the target (Huber 1964).
+    """
+
+    delta: float = 1.0
+    name: ClassVar[str] = "huber"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "delta", checks.real_number("delta", self.delta, 0, above=True))
+
+    @property
+    def constant(self) -> float:
+        """The one constant of the formula: delta."""
+        return self.delta
+
+    def rows(self, z: Array, t: Array) -> tuple[Array, Array]:
+        """Return the loss of every row, shape (B,), and its derivative in `z`, shape (B, O)."""
+        d = z - t
+        size = np.abs(d)
+        line = self.delta * (size - 0.5 * self.delta)
+        value = np.where(size <= self.delta, 0.5 * d * d, line)
+        return value.mean(axis=1), np.clip(d, -self.delta, self.delta) / z.shape[1]
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Loss):
+    """``logsumexp(z) - Σ t z``: minus the log-likelihood of classes under softmax(z).
+
+    Parameters
+    ----------
+    label_smoothing : float
+        ε in ``t' = (1 - ε) t + ε / O`` (Szegedy et al. 2016), from 0 to below 1.
+    """
+
+    label_smoothing: float = 0.0
+    name: ClassVar[str] = "cross_entropy"
+    heads: ClassVar[tuple[str, ...]] = ("softmax", "identity")
+    targets: ClassVar[str] = "classes"
+
+    def __post_init__(self) -> None:
+        smoothing = checks.real_number("label_smoothing", self.label_smoothing, 0, 1, below=True)
+        object.__setattr__(self, "label_smoothing", smoothing)
+
+    @property
+    def constant(self) -> float:
+        """The one constant of the formula: the label smoothing."""
+        return self.label_smoothing
+
+    def rows(self, z: Array, t: Array) -> tuple[Array, Array]:
+        """Return the loss of every row, shape (B,), and its derivative in `z`, shape (B, O)."""
+        smooth = (1 - self.label_smoothing) * t + self.label_smoothing / z.shape[1]
+        shifted = z - z.max(axis=1, keepdims=True)
+        exponential = np.exp(shifted)
+        total = exponential.sum(axis=1, keepdims=True)
+        mass = smooth.sum(axis=1, keepdims=True)
+        value = mass[:, 0] * np.log(total[:, 0]) - (smooth * shifted).sum(axis=1)
+        return value, mass * (exponential / total) - smooth
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Loss):
+    """Mean over the outputs of ``softplus(z) - t z``: yes-or-no outputs under sigmoid(z)."""
+
+    name: ClassVar[str] = "binary_cross_entropy"
+    heads: ClassVar[tuple[str, ...]] = ("sigmoid", "identity")
+    targets: ClassVar[str] = "probabilities"
+
+    def rows(self, z: Array, t: Array) -> tuple[Array, Array]:
+        """Return the loss of every row, shape (B,), and its derivative in `z`, shape (B, O)."""
+        e = np.exp(-np.abs(z))
+        value = np.maximum(z, 0) - z * t + np.log1p(e)
+        sigmoid = np.where(z < 0, e / (1 + e), 1 / (1 + e))
+        return value.mean(axis=1), (sigmoid - t) / z.shape[1]
+
+
+LOSSES: dict[str, Callable[[], Loss]] = {
+    kind.name: kind
+    for kind in (MeanSquaredError, MeanAbsoluteError, Huber, CrossEntropy, BinaryCrossEntropy)
+}
+
+
+def get(loss: str | Loss) -> Loss:
+    """Return the description of a loss from its name or itself.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name; the message lists the names and the nearest one.
+    """
+    if isinstance(loss, Loss):
+        return loss
+    if not isinstance(loss, str) or loss not in LOSSES:
+        raise unknown_name("loss", loss, (*LOSSES, "auto"))
+    return LOSSES[loss]()
+
+
+def automatic(head: str) -> Loss:
+    """Return the loss that goes with an output activation when the user names none."""
+    by_head = {"softmax": CrossEntropy(), "sigmoid": BinaryCrossEntropy()}
+    return by_head.get(head, MeanSquaredError())
+
+
+def accepts(loss: Loss, head: str) -> bool:
+    """Tell whether a loss can stand behind the output activation `head`."""
+    return not loss.heads or head in loss.heads

@@ -1,0 +1,258 @@
+"""Optimizers: the constants of each, and its update in NumPy, to rounding that of PyTorch 2.
+
+An update changes the weights ``w`` and the moments in place. ``g`` is the gradient after clipping,
+``t`` the number of this step counted from 1, ``decay`` the weight decay of these very weights (0 for
+biases). All arrays are of one shape and dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn import checks, schedules
+from fastnn.errors import unknown_name
+
+__all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "get"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Base of the descriptions of optimizers.
+
+    Attributes
+    ----------
+    moment_count : int
+        Number of vectors, as long as the parameters, that the optimizer keeps between steps.
+    """
+
+    name: ClassVar[str]
+    learning_rate: float | schedules.Schedule = 0.01
+    _: KW_ONLY
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    clip_value: float | None = None
+
+    def __post_init__(self) -> None:
+        self._check("weight_decay", 0)
+        if not isinstance(self.learning_rate, schedules.Schedule):
+            self._check("learning_rate", 0)
+        for limit in ("clip_norm", "clip_value"):
+            if getattr(self, limit) is not None:
+                self._check(limit, 0, above=True)
+
+    def _check(self, name: str, low: float, high: float = np.inf, **strict: bool) -> None:
+        value = checks.real_number(name, getattr(self, name), low, high, **strict)
+        object.__setattr__(self, name, value)
+
+    @property
+    def schedule(self) -> schedules.Schedule:
+        """The learning rate as a schedule."""
+        return schedules.get(self.learning_rate)
+
+    @property
+    def moment_count(self) -> int:
+        """Number of moment vectors kept between steps."""
+        return 0
+
+    def update(
+        self, w: Array, g: Array, moments: Sequence[Array], rate: float, t: int, decay: float
+    ) -> None:
+        """Take one step on the weights `w`, in place."""
+        raise TypeError(f"{type(self).__name__} is no optimizer by itself")
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum or Nesterov's momentum.
+
+    ``g += decay w;  v = momentum v + g;  w -= rate v``, and with Nesterov
+    ``w -= rate (g + momentum v)`` (Sutskever et al. 2013, in PyTorch's form).
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    momentum : float
+        From 0 to below 1.
+    nesterov : bool
+        Needs a momentum above 0.
+    weight_decay, clip_norm, clip_value : float
+        Decay of the weights, and the limits of the gradient: of its global norm, of its elements.
+    """
+
+    learning_rate: float | schedules.Schedule = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+    name: ClassVar[str] = "sgd"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check("momentum", 0, 1, below=True)
+        if checks.flag("nesterov", self.nesterov) and self.momentum == 0:
+            raise ValueError("nesterov=True needs a momentum above 0, got momentum=0")
+
+    @property
+    def moment_count(self) -> int:
+        """Number of moment vectors kept between steps."""
+        return int(self.momentum > 0)
+
+    def update(
+        self, w: Array, g: Array, moments: Sequence[Array], rate: float, t: int, decay: float
+    ) -> None:
+        """Take one step on the weights `w`, in place."""
+        g = g + decay * w
+        if self.momentum > 0:
+            v = moments[0]
+            v[...] = self.momentum * v + g
+            g = g + self.momentum * v if self.nesterov else v
+        w -= rate * g
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015), with the weight decay added to the gradient.
+
+    ``m = β1 m + (1-β1) g;  v = β2 v + (1-β2) g²;
+    w -= rate/(1-β1ᵗ) · m / (sqrt(v / (1-β2ᵗ)) + ε)``
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    beta1, beta2 : float
+        Decay of the two moments, from 0 to below 1.
+    epsilon : float
+        Added to the root, above 0.
+    weight_decay, clip_norm, clip_value : float
+        Decay of the weights, and the limits of the gradient: of its global norm, of its elements.
+    """
+
+    learning_rate: float | schedules.Schedule = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    name: ClassVar[str] = "adam"
+    decoupled: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check("beta1", 0, 1, below=True)
+        self._check("beta2", 0, 1, below=True)
+        self._check("epsilon", 0, above=True)
+
+    @property
+    def moment_count(self) -> int:
+        """Number of moment vectors kept between steps."""
+        return 2
+
+    def update(
+        self, w: Array, g: Array, moments: Sequence[Array], rate: float, t: int, decay: float
+    ) -> None:
+        """Take one step on the weights `w`, in place."""
+        m, v = moments
+        if self.decoupled:
+            w *= 1 - rate * decay
+        else:
+            g = g + decay * w
+        m[...] = self.beta1 * m + (1 - self.beta1) * g
+        v[...] = self.beta2 * v + (1 - self.beta2) * (g * g)
+        step_size = rate / (1 - self.beta1**t)
+        root_correction = (1 - self.beta2**t) ** 0.5
+        w -= step_size * (m / (np.sqrt(v) / root_correction + self.epsilon))
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay, ``w *= 1 - rate decay`` (Loshchilov & Hutter 2019).
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    beta1, beta2 : float
+        Decay of the two moments, from 0 to below 1.
+    epsilon : float
+        Added to the root, above 0.
+    weight_decay, clip_norm, clip_value : float
+        Decay of the weights, and the limits of the gradient: of its global norm, of its elements.
+    """
+
+    weight_decay: float = field(default=0.01, kw_only=True)
+    name: ClassVar[str] = "adamw"
+    decoupled: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """RMSprop (Hinton 2012, lecture 6e): the gradient over the root of its mean square.
+
+    ``v = ρ v + (1-ρ) g²;  s = g / (sqrt(v) + ε);  w -= rate s``, or with momentum
+    ``b = momentum b + s;  w -= rate b``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    decay : float
+        ρ, from 0 to below 1.
+    momentum : float
+        From 0 to below 1.
+    epsilon : float
+        Added to the root, above 0.
+    weight_decay, clip_norm, clip_value : float
+        Decay of the weights, and the limits of the gradient: of its global norm, of its elements.
+    """
+
+    learning_rate: float | schedules.Schedule = 0.01
+    decay: float = 0.99
+    momentum: float = 0.0
+    epsilon: float = 1e-8
+    name: ClassVar[str] = "rmsprop"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check("decay", 0, 1, below=True)
+        self._check("momentum", 0, 1, below=True)
+        self._check("epsilon", 0, above=True)
+
+    @property
+    def moment_count(self) -> int:
+        """Number of moment vectors kept between steps."""
+        return 1 + int(self.momentum > 0)
+
+    def update(
+        self, w: Array, g: Array, moments: Sequence[Array], rate: float, t: int, decay: float
+    ) -> None:
+        """Take one step on the weights `w`, in place."""
+        g = g + decay * w
+        v = moments[0]
+        v[...] = self.decay * v + (1 - self.decay) * (g * g)
+        s = g / (np.sqrt(v) + self.epsilon)
+        if self.momentum > 0:
+            b = moments[1]
+            b[...] = self.momentum * b + s
+            s = b
+        w -= rate * s
+
+
+OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
+    kind.name: kind for kind in (SGD, Adam, AdamW, RMSprop)
+}
+
+
+def get(optimizer: str | Optimizer) -> Optimizer:
+    """Return the description of an optimizer from its name or itself.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name; the message lists the names and the nearest one.
+    """
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
+        raise unknown_name("optimizer", optimizer, OPTIMIZERS)
+    return OPTIMIZERS[optimizer]()
