@@ -8,11 +8,10 @@ SOURCES := pyproject.toml setup.py MANIFEST.in $(wildcard README.md LICENSE) \
 C_FILES = $(shell find src_c -name '*.[ch]' -o -name '*.inc')
 CYTHON_FILES = $(shell find fastnn -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi')
 
-# $(call new_venv,folder): a venv made afresh.
+# $(call new_venv,options and folder)
 define new_venv
-@$(PYTHON) -m venv --clear $(1) || { \
-    echo "$(PYTHON) -m venv failed: install venv (on Debian: apt install python3-venv), or name" \
-         "another Python, for example: make PYTHON=python3.12 ..." >&2; exit 1; }
+$(PYTHON) -m venv $(1) || { echo "$(PYTHON) -m venv failed: install venv (on Debian: apt install \
+python3-venv) or name another Python, for example PYTHON=python3.12" >&2; exit 1; }
 endef
 
 .PHONY: help demo test coverage lint format build clean
@@ -31,7 +30,7 @@ demo: .venv/.installed
 	.venv/bin/fastnn train digits
 
 .venv/.installed: $(SOURCES)
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@test -x .venv/bin/pip || $(call new_venv,.venv)
 	.venv/bin/python -m pip install --quiet .
 	@touch $@
 
@@ -53,7 +52,7 @@ coverage: .venv-test/.installed
 	    --rcfile $(CURDIR)/pyproject.toml
 
 .venv-test/.venv:
-	$(call new_venv,.venv-test)
+	@$(call new_venv,--clear .venv-test)
 	.venv-test/bin/python -m pip install --quiet 'build>=1.2'
 	@touch $@
 
@@ -70,7 +69,7 @@ build: .venv-test/.venv
 
 # Lint needs no compiled code.
 .venv-lint/.installed: pyproject.toml
-	$(call new_venv,.venv-lint)
+	@$(call new_venv,--clear .venv-lint)
 	FASTNN_NO_NATIVE=1 .venv-lint/bin/python -m pip install --quiet '.[lint]'
 	@touch $@
 

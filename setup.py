@@ -3,6 +3,7 @@
 import glob
 import os
 import subprocess
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from setuptools.command.build import build
 from setuptools.command.build_clib import build_clib
 from setuptools.command.build_ext import build_ext
 
-# One thin file per instruction set: each includes the same kernels and is compiled with its own flags.
+# One thin file for each instruction set: all include the same kernels, each has its own flags.
 ISA_FLAGS: dict[str, list[str]] = {
     "src_c/isa_base.c": [],
 }
@@ -42,7 +43,15 @@ CYTHON_DIRECTIVES = {
 WAY_OUT = "or set FASTNN_NO_NATIVE=1 to install without the native backend."
 
 
-def require_toolchain(compiler_command):
+PROBE = """
+#include <math.h>
+#include <pthread.h>
+typedef float float4 __attribute__((vector_size(16)));
+int fastnn_probe(void) { return 0; }
+"""
+
+
+def require_toolchain(compiler):
     """Stop with one sentence unless the compiler builds what the core and the extension need."""
     try:
         import Cython  # noqa: F401
@@ -50,39 +59,32 @@ def require_toolchain(compiler_command):
         raise SystemExit(
             f"fastnn: building the native backend needs Cython: run `pip install cython`, {WAY_OUT}"
         ) from None
-    core = "#include <math.h>\n#include <pthread.h>\ntypedef float v4 __attribute__((vector_size(16)));"
-    if not compiles(compiler_command, core):
-        name = compiler_command[0] if compiler_command else "the configured compiler"
+    if not compiles(compiler, PROBE):
         raise SystemExit(
             f"fastnn: building the native backend needs a working C compiler, gcc or clang, and "
-            f"{name} is not one here: install one (on Debian: apt install build-essential) or name "
-            f"it in CC, {WAY_OUT}"
+            f"{os.environ.get('CC') or ' '.join(compiler[:1]) or 'the one configured'} is none: "
+            f"install one (on Debian: apt install build-essential) or name one in CC, {WAY_OUT}"
         )
-    if not compiles(compiler_command, "#include <Python.h>", include_dirs()):
+    folders = list(dict.fromkeys(sysconfig.get_path(name) for name in ("include", "platinclude")))
+    if not compiles(compiler, "#include <Python.h>" + PROBE, folders):
         raise SystemExit(
-            f"fastnn: building the native backend needs the C headers of Python, and Python.h is "
-            f"not in {' or '.join(include_dirs())}: install them (on Debian: apt install "
+            f"fastnn: building the native backend needs the C headers of Python, and there is no "
+            f"Python.h in {' or '.join(folders)}: install them (on Debian: apt install "
             f"python3-dev), {WAY_OUT}"
         )
 
 
-def compiles(compiler_command, source, include_dirs=()):
-    """Whether the command turns the source into a shared library."""
+def compiles(compiler, source, include_dirs=()):
+    """Whether the compiler turns the source into a shared library."""
     with tempfile.TemporaryDirectory() as folder:
         probe = Path(folder, "probe.c")
-        probe.write_text(source + "\nint fastnn_probe(void) { return 0; }\n")
-        command = [*compiler_command, *COMPILE_FLAGS, *(f"-I{path}" for path in include_dirs)]
+        probe.write_text(source)
+        command = [*compiler, *COMPILE_FLAGS, *(f"-I{path}" for path in include_dirs)]
         command += [str(probe), "-shared", "-o", str(Path(folder, "probe.so"))]
         try:
             return subprocess.run(command, capture_output=True).returncode == 0
         except OSError:
             return False
-
-
-def include_dirs():
-    import sysconfig
-
-    return list(dict.fromkeys(sysconfig.get_path(name) for name in ("include", "platinclude")))
 
 
 class Build(build):
@@ -93,8 +95,8 @@ class Build(build):
 
 class BuildClib(build_clib):
     def build_libraries(self, libraries):
-        # setuptools names the command only for compilers of the Unix kind, which are those we want.
-        require_toolchain(getattr(self.compiler, "compiler_so", [])[:1])
+        # Only compilers with the command line of gcc, the kind that is wanted, have this attribute.
+        require_toolchain(getattr(self.compiler, "compiler_so", []))
         for name, _ in libraries:
             # `ar` adds to an archive that is there, and would keep the objects of deleted sources.
             Path(self.build_clib, f"lib{name}.a").unlink(missing_ok=True)
@@ -109,26 +111,31 @@ class BuildExt(build_ext):
 
 def native():
     """Return the keywords of setup() for the static libraries and the extension that links them."""
-    everything = sorted(glob.glob("src_c/**/*.*", recursive=True))
-    isa_files = {path for path in everything if path.startswith("src_c/isa_")}
-    common = [path for path in everything if path.endswith(".c") and path not in isa_files]
-    if isa_files != set(ISA_FLAGS):
-        raise SystemExit(f"setup.py: ISA_FLAGS and src_c differ: {isa_files ^ set(ISA_FLAGS)}")
+    sources = set(glob.glob("src_c/*.c"))
+    included = sorted(glob.glob("src_c/**/*.h", recursive=True))
+    included += sorted(glob.glob("src_c/**/*.inc", recursive=True))
+    isa_sources = {path for path in sources if path.startswith("src_c/isa_")}
+    if isa_sources != set(ISA_FLAGS):
+        raise SystemExit(f"setup.py: ISA_FLAGS and src_c differ: {isa_sources ^ set(ISA_FLAGS)}")
 
-    # Every library has other sources: the same file twice, with other flags, silently links one of
-    # the two objects. A change of any header or .inc file rebuilds all.
-    obj_deps = {"": [path for path in everything if not path.endswith(".c")] + ["setup.py"]}
+    # No source stands in two libraries: with two sets of flags, one object would silently be linked
+    # in place of both. A change of any header or .inc file compiles all of it again.
     flags = COMPILE_FLAGS + WARNING_FLAGS
-    libraries = [("fastnn_common", dict(sources=common, cflags=flags, obj_deps=obj_deps))]
+    shared = {"include_dirs": ["src_c"], "obj_deps": {"": [*included, "setup.py"]}}
+    common = {"sources": sorted(sources - isa_sources), "cflags": flags, **shared}
+    libraries = [("fastnn_common", common)]
     for path, isa_flags in ISA_FLAGS.items():
-        name = f"fastnn_{Path(path).stem}"
-        libraries.append((name, dict(sources=[path], cflags=flags + isa_flags, obj_deps=obj_deps)))
+        isa = {"sources": [path], "cflags": flags + isa_flags, **shared}
+        libraries.append((f"fastnn_{Path(path).stem}", isa))
 
     core = Extension(
         "fastnn.backends.native._core",
         ["fastnn/backends/native/_core.pyx"],
         include_dirs=["src_c"],
-        depends=[*everything, "setup.py"],
+        # setuptools names the libraries once more after these. Both are needed: the linker reads
+        # archives in order, and those of the instruction sets call the common one back.
+        libraries=[name for name, _ in libraries],
+        depends=[*sorted(sources), *included, "setup.py"],
         extra_compile_args=COMPILE_FLAGS,
         extra_link_args=["-pthread", "-lm"],
     )
