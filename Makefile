@@ -77,7 +77,7 @@ lint: .venv-lint/.installed
 	.venv-lint/bin/ruff check .
 	.venv-lint/bin/ruff format --check .
 	.venv-lint/bin/mypy
-	.venv-lint/bin/cython-lint $(CYTHON_FILES)
+	PATH="$(CURDIR)/.venv-lint/bin:$$PATH" cython-lint $(CYTHON_FILES)
 	.venv-lint/bin/clang-format --dry-run -Werror $(C_FILES)
 
 format: .venv-lint/.installed
