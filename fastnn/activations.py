@@ -138,9 +138,7 @@ FORMULAS: dict[str, Formula] = {
     "softsign": Formula(
         lambda z, c: z / (1 + np.abs(z)), lambda z, a, c: 1 / ((1 + np.abs(z)) * (1 + np.abs(z)))
     ),
-    "mish": Formula(
-        lambda z, c: z * np.tanh(_softplus(z)), lambda z, a, c: _mish_derivative(z)
-    ),
+    "mish": Formula(lambda z, c: z * np.tanh(_softplus(z)), lambda z, a, c: _mish_derivative(z)),
     "sine": Formula(lambda z, c: np.sin(z), lambda z, a, c: np.cos(z)),
     "exp": Formula(lambda z, c: np.exp(z), lambda z, a, c: a.copy()),
 }

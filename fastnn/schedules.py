@@ -67,9 +67,7 @@ class Schedule:
             # The first step of a warm-up counted in steps takes 1/warmup, not 0.
             ramp = (time + 1 if self.unit == "step" else time) / self.warmup
             smallest = 1e-3  # an epoch-wise ramp starts at 0, where a step would be lost
-            rates = np.where(
-                time < self.warmup, self.initial * np.clip(ramp, smallest, 1.0), rates
-            )
+            rates = np.where(time < self.warmup, self.initial * np.clip(ramp, smallest, 1.0), rates)
         return rates
 
     def factor(self, time: Array) -> Array:

@@ -206,3 +206,7 @@ class Backend(ABC):
     @abstractmethod
     def compile(self, program: Program, dtype: np.dtype[Any], threads: int) -> Executable:
         """Return the Program as an Executable with parameters of 0."""
+
+    def details(self) -> dict[str, str]:
+        """Return what there is to say of the backend here, such as the instruction set it uses."""
+        return {}

@@ -62,7 +62,7 @@ def available_cores() -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    return max(1, min(cores, math.ceil(cgroup_quota())))
+    return max(1, math.ceil(min(cores, cgroup_quota())))
 
 
 def cgroup_quota(proc: str = "/proc/self/cgroup", mount: str = "/sys/fs/cgroup") -> float:

@@ -395,7 +395,9 @@ ROWS = (
 KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in ROWS}
 
 
-def check_arguments(kernel: Kernel, arrays: Mapping[str, npt.NDArray[Any] | None]) -> dict[str, int]:
+def check_arguments(
+    kernel: Kernel, arrays: Mapping[str, npt.NDArray[Any] | None]
+) -> dict[str, int]:
     """Hold the arrays of a call against the row of a kernel.
 
     Parameters

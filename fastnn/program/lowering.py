@@ -11,7 +11,7 @@ from fastnn.activations import SOFTMAX, ActivationFunction
 from fastnn.layers import Layer
 from fastnn.program.program import LossHead, Op, Parameter, Program, Slot
 
-__all__ = ["lower"]
+__all__ = ["choose_loss", "lower"]
 
 # A row begins on a cache line (16 floats), and rows are no multiple of 512 bytes apart, where their
 # heads would fall into the same few sets of the cache.
@@ -41,14 +41,9 @@ def lower(layers: Sequence[Layer], input_size: int, loss: losses.Loss | None) ->
         When the widths of a Residual disagree, or the loss does not go with the head.
     """
     hidden, head = _split_head(layers)
-    chosen = losses.automatic(head.name) if loss is None else loss
+    chosen = choose_loss(layers, loss)
     lowering = _Lowering(input_size)
     scores = lowering.chain(hidden, "", 0)
-    if not losses.accepts(chosen, head.name):
-        raise ValueError(
-            f"the loss {chosen.name} goes with the output activations {', '.join(chosen.heads)}, "
-            f"not with {head}"
-        )
     if not chosen.heads:  # the loss acts on the outputs, so the head is an ordinary op
         scores = lowering.activation(scores, head, "head")
         head = ActivationFunction("identity")
@@ -60,6 +55,24 @@ def lower(layers: Sequence[Layer], input_size: int, loss: losses.Loss | None) ->
         LossHead(chosen.name, chosen.constant, chosen.targets, head.name),
         lowering.size,
     )
+
+
+def choose_loss(layers: Sequence[Layer], loss: losses.Loss | None) -> losses.Loss:
+    """Return the loss, chosen by the output activation where None is given.
+
+    Raises
+    ------
+    ValueError
+        When the loss does not go with the output activation.
+    """
+    head = _split_head(layers)[1]
+    chosen = losses.automatic(head.name) if loss is None else loss
+    if not losses.accepts(chosen, head.name):
+        raise ValueError(
+            f"the loss {chosen.name} goes with the output activations {', '.join(chosen.heads)}, "
+            f"not with {head}"
+        )
+    return chosen
 
 
 def _split_head(layers: Sequence[Layer]) -> tuple[list[Layer], ActivationFunction]:

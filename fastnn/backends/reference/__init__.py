@@ -281,9 +281,7 @@ class _Pass:
         elif op.kind == "dropout":
             self._dropout(dX, dY, number, op, accumulate=accumulate)
         elif op.kind == "layer_norm":
-            kernels.layer_norm_backward_data(
-                dX, dY, X, *self.saved[number], weights[0], accumulate
-            )
+            kernels.layer_norm_backward_data(dX, dY, X, *self.saved[number], weights[0], accumulate)
         elif op.kind == "gate":
             U, V = (self.slots[s] for s in op.inputs)
             dU, dV = (d[s] for s in op.inputs)

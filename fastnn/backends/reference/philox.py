@@ -37,7 +37,9 @@ def philox4x32(counter: Sequence[Any], key: Sequence[int]) -> list[npt.NDArray[n
     list of four ndarray of uint64
         Words below 2**32, of the broadcast shape.
     """
-    arrays = np.broadcast_arrays(*(np.asarray(c, dtype=np.uint64) & np.uint64(WORD) for c in counter))
+    arrays = np.broadcast_arrays(
+        *(np.asarray(c, dtype=np.uint64) & np.uint64(WORD) for c in counter)
+    )
     c0, c1, c2, c3 = (np.array(a, dtype=np.uint64) for a in arrays)
     k0, k1 = key[0] & WORD, key[1] & WORD
     for _ in range(ROUNDS):

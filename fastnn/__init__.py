@@ -1,0 +1,74 @@
+"""fastnn: fully connected neural networks, trained and served fast, from a small wheel.
+
+A network is a list of layers; see `Network`.
+
+>>> import fastnn as fn
+>>> net = fn.Network([fn.Dense(8, activation="relu"), fn.Dense(3, activation="softmax")])
+>>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 2], epochs=5, progress=False)
+>>> net.predict([[0.0, 1.0]]).shape
+(1, 3)
+"""
+
+from typing import Any
+
+from fastnn import activations, backends, data, errors, initializers, losses, schedules
+from fastnn.backends.threads import get_num_threads, set_num_threads
+from fastnn.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint, Run
+from fastnn.information import info
+from fastnn.layers import Activation, Concat, Dense, Dropout, Gated, LayerNorm, Residual
+from fastnn.losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Huber,
+    MeanAbsoluteError,
+    MeanSquaredError,
+)
+from fastnn.network import Network
+from fastnn.optimizers import SGD, Adam, AdamW, RMSprop
+from fastnn.training import History
+
+__all__ = [
+    "SGD",
+    "Activation",
+    "Adam",
+    "AdamW",
+    "BinaryCrossEntropy",
+    "CSVLogger",
+    "Callback",
+    "Concat",
+    "CrossEntropy",
+    "Dense",
+    "Dropout",
+    "EarlyStopping",
+    "Gated",
+    "History",
+    "Huber",
+    "LayerNorm",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "ModelCheckpoint",
+    "Network",
+    "RMSprop",
+    "Residual",
+    "Run",
+    "activations",
+    "backends",
+    "data",
+    "errors",
+    "get_num_threads",
+    "info",
+    "initializers",
+    "losses",
+    "schedules",
+    "set_num_threads",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if (
+        name == "__version__"
+    ):  # read when it is asked for: it costs more than the rest of the import
+        from fastnn.information import version
+
+        return version()
+    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")

@@ -1,0 +1,473 @@
+"""The Network: a list of layers, its parameters, and everything one does with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn import (
+    backends,
+    checks,
+    initializers,
+    inputs,
+    losses,
+    metrics,
+    network_file,
+    optimizers,
+    summary,
+)
+from fastnn.backends import Batch, Executable
+from fastnn.backends.threads import get_num_threads
+from fastnn.callbacks import Callback, Run, check_callbacks
+from fastnn.layers import Layer, check_layers
+from fastnn.losses import Loss
+from fastnn.optimizers import Optimizer
+from fastnn.program import Program, choose_loss, lower
+from fastnn.training import History, TrainingState, take_step, train
+
+__all__ = ["Network"]
+
+Array = npt.NDArray[Any]
+
+
+class Network:
+    """A fully connected network.
+
+    Parameters
+    ----------
+    layers : list of Layer
+        The layers, from the input on.
+    input_size : int, optional
+        Number of inputs I; taken from the first `fit` or `train_batch` where omitted.
+    loss : str or Loss
+        ``"auto"`` chooses by the output activation: cross entropy behind softmax, binary cross
+        entropy behind sigmoid, else the mean squared error.
+    optimizer : str or Optimizer
+    dtype : {"float32", "float64"}
+        Type of parameters and arithmetic.
+    seed : int or None
+        Seed of the first weights, of the order of rows, and of dropout. None draws one.
+    backend : str
+        One of `fastnn.backends.available`, or ``"auto"`` for the fastest of them.
+    threads : int, optional
+        Threads to use at most; `fastnn.get_num_threads` decides where omitted. The results do not
+        depend on it.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+    seed : int
+    metadata : dict
+        Anything that plain JSON can hold; it is saved with the network.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of the wrong kind, an unknown name, widths that do not fit, or a loss that
+        does not go with the output activation.
+    BackendUnavailable
+        When the backend is missing.
+
+    Examples
+    --------
+    >>> import fastnn as fn
+    >>> net = fn.Network([fn.Dense(6, "relu"), fn.Dense(2, "softmax")], input_size=4)
+    >>> net.parameter_count
+    44
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        *,
+        input_size: int | None = None,
+        loss: str | Loss = "auto",
+        optimizer: str | Optimizer = "adam",
+        dtype: npt.DTypeLike = "float32",
+        seed: int | None = 0,
+        backend: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        self.layers = check_layers(layers, "Network")
+        self._loss = None if isinstance(loss, str) and loss == "auto" else losses.get(loss)
+        self._optimizer = optimizers.get(optimizer)
+        self._dtype = inputs.network_dtype(dtype)
+        if seed is None:
+            seed = int(np.random.default_rng().integers(2**63))
+        self.seed = checks.whole_number("seed", seed, 0, 2**64 - 1)
+        self._backend = backends.choose(backend)
+        self._door = inputs.Door(self._dtype, self._backend.kernels.first_nonfinite)
+        self._threads = (
+            get_num_threads()
+            if threads is None
+            else checks.whole_number("threads", threads, 1, 4096)
+        )
+        self.metadata: dict[str, Any] = {}
+        self._executable: Executable | None = None
+        choose_loss(self.layers, self._loss)  # a pair that does not go is refused now
+        if input_size is not None:
+            self._build(self._lower(checks.whole_number("input_size", input_size, 1)))
+
+    # -- what it is ---------------------------------------------------------------------------------
+
+    @property
+    def input_size(self) -> int | None:
+        """Number of inputs, None while it is not known."""
+        return None if self._executable is None else self.program.inputs
+
+    @property
+    def program(self) -> Program:
+        """The network laid out: slots, parameters and ops."""
+        return self._ready().program
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that runs it."""
+        return self._backend.name
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of parameters and arithmetic."""
+        return self._dtype
+
+    @property
+    def loss(self) -> Loss:
+        """The loss, chosen where it was ``"auto"``."""
+        return choose_loss(self.layers, self._loss)
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer. Setting another one starts it afresh, without moments."""
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: str | Optimizer) -> None:
+        self._optimizer = optimizers.get(optimizer)
+        if self._executable is not None:
+            self._state.optimizer = self._executable.new_state(self._optimizer)
+
+    @property
+    def epochs(self) -> int:
+        """Whole epochs of training done."""
+        return 0 if self._executable is None else self._state.epochs
+
+    @property
+    def steps(self) -> int:
+        """Steps that the optimizer has taken."""
+        return 0 if self._executable is None else self._state.optimizer.step
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """Every parameter by name, as a live view: what is written into it counts at once."""
+        executable = self._ready()
+        views = {p.name: executable.view(p) for p in executable.program.parameters}
+        return MappingProxyType(views)
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of parameters."""
+        return self.program.parameter_count
+
+    @property
+    def parameters_vector(self) -> Array:
+        """A copy of all parameters, one after the other, without padding; setting it writes them."""
+        views = self.parameters.values()
+        empty = np.empty(0, self.dtype)
+        return np.concatenate([empty, *(view.reshape(-1) for view in views)])
+
+    @parameters_vector.setter
+    def parameters_vector(self, vector: npt.ArrayLike) -> None:
+        values = np.asarray(vector, dtype=self.dtype)
+        if values.shape != (self.parameter_count,):
+            raise ValueError(
+                f"parameters_vector must have shape ({self.parameter_count},), got {values.shape}"
+            )
+        start = 0
+        for view in self.parameters.values():
+            view[...] = values[start : start + view.size].reshape(view.shape)
+            start += view.size
+
+    def summary(self) -> str:
+        """Return the table of layers, widths and parameters as text."""
+        return summary.table(self)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        inner = ", ".join(summary.layer_text(layer) for layer in self.layers)
+        return f"Network([{inner}], input_size={self.input_size}, backend={self.backend!r})"
+
+    # -- use ----------------------------------------------------------------------------------------
+
+    def predict(self, X: npt.ArrayLike, out: Array | None = None) -> Array:
+        """Return probabilities or values, a row for every row of X.
+
+        Parameters
+        ----------
+        X : array-like, shape (B, I)
+        out : ndarray, shape (B, O), optional
+            Where to write: of the network's dtype, C-contiguous.
+
+        Returns
+        -------
+        ndarray, shape (B, O)
+            Of the network's dtype; `out` where it was given. A row's numbers do not depend on the
+            batch that it stands in.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For rows that are no finite numbers of the right width, or a buffer that does not fit.
+        """
+        executable = self._ready()
+        rows = self._door.rows(X, self.input_size)
+        shape = (len(rows), executable.program.outputs)
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        elif np.may_share_memory(inputs.check_out(out, *shape, self.dtype), rows):
+            rows = rows.copy()
+        executable.predict(rows, out)
+        return out
+
+    def evaluate(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> dict[str, float]:
+        """Return the mean loss, with penalties, and a measure of the predictions.
+
+        Parameters
+        ----------
+        X : array-like, shape (B, I)
+        y : array-like
+            Targets, as for `fit`.
+        sample_weight : array-like, shape (B,), optional
+
+        Returns
+        -------
+        dict of str to float
+            ``loss``, and ``accuracy`` for classes and probabilities or ``r2`` for values.
+        """
+        executable = self._ready()
+        _, batch = self._batch(X, y, sample_weight)
+        loss, share = executable.evaluate(batch)
+        if executable.program.loss.targets != "values":
+            return {"loss": loss, "accuracy": share}
+        return {"loss": loss, "r2": metrics.r2(self.predict(batch.X), batch.Y, batch.weight)}
+
+    def loss_and_gradients(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, *, training: bool = False
+    ) -> tuple[float, dict[str, Array]]:
+        """Return the mean loss with penalties, and its gradient in every parameter.
+
+        Parameters
+        ----------
+        X : array-like, shape (B, I)
+        y : array-like
+            Targets, as for `fit`.
+        training : bool
+            Whether dropout is on, with the masks of the next step.
+
+        Returns
+        -------
+        float, dict of str to ndarray
+            Each gradient has the shape of its parameter.
+        """
+        flat = np.empty_like(self._ready().parameters)
+        loss = self._gradients(X, y, training, flat, None)
+        executable = self._ready()
+        named = executable.program.parameters
+        return loss, {p.name: executable.view(p, flat).copy() for p in named}
+
+    def input_gradients(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, *, training: bool = False
+    ) -> Array:
+        """Return the gradient of the mean loss, without penalties, in the inputs, shape (B, I)."""
+        rows = self._door.rows(X, self._ready().program.inputs)
+        gradient = np.empty_like(rows)
+        self._gradients(rows, y, training, None, gradient)
+        return gradient
+
+    # -- training -----------------------------------------------------------------------------------
+
+    def train_batch(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
+        """Take one optimizer step on all rows, and return the loss before it.
+
+        Raises
+        ------
+        DivergenceError
+            When the loss or its gradient is not finite; no step is taken.
+        """
+        program, batch = self._batch(X, y, sample_weight)
+        executable = self._executable or self._build(program)
+        return take_step(executable, self._state, batch, self.seed)
+
+    def fit(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        validation_data: Any = None,
+        sample_weight: npt.ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
+        shuffle: bool = True,
+        callbacks: Sequence[Callback] = (),
+        progress: bool = True,
+    ) -> History:
+        """Train for some epochs, going on from where training stands.
+
+        Parameters
+        ----------
+        X : array-like, shape (B, I)
+        y : array-like
+            For classes: labels 0 to K-1, shape (B,), or rows of probabilities, shape (B, K). Else
+            values, shape (B, O), or (B,) for one output.
+        epochs : int
+            Epochs to run now. ``fit(epochs=3)`` and then ``fit(epochs=2)`` gives the bits of
+            ``fit(epochs=5)``. An epoch that was broken off is finished first, and counts as one.
+        batch_size : int
+            Rows a step. The last batch may be smaller, and counts with its own mean.
+        validation_data : pair (X, y), triple with weights, or float
+            Rows to measure the loss on after every epoch; a fraction sets aside that share of the
+            rows, chosen by the seed.
+        sample_weight : array-like, shape (B,), optional
+            Weights of the rows. A row of weight 0 is as good as absent.
+        class_weight : mapping of int to float, or "balanced", optional
+            Weights of the classes, multiplied into those of the rows.
+        shuffle : bool
+            Whether every epoch has an order of its own.
+        callbacks : list of Callback
+        progress : bool
+            Whether a bar is drawn, where the output is a terminal.
+
+        Returns
+        -------
+        History
+            ``loss``, and ``accuracy`` where there are classes, measured while training; the same
+            with ``val_`` in front for the validation data.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad arguments; the network is as it was.
+        DivergenceError
+            When a loss or gradient is not finite; the last finite weights are kept.
+        KeyboardInterrupt
+            After Ctrl-C; the weights stand at a whole step.
+        """
+        epochs = checks.whole_number("epochs", epochs, 1)
+        batch_size = checks.whole_number("batch_size", batch_size, 1)
+        shuffle, progress = checks.flag("shuffle", shuffle), checks.flag("progress", progress)
+        watchers = check_callbacks(callbacks)
+        program, batch = self._batch(X, y, sample_weight)
+        batch = Batch(batch.X, batch.Y, inputs.class_weights(class_weight, batch, program))
+        batch, validation = self._door.validation(program, batch, validation_data, self.seed)
+        names = ["loss"] if program.loss.targets == "values" else ["loss", "accuracy"]
+        if validation is not None:
+            names += [f"val_{name}" for name in names]
+        executable = self._executable or self._build(program)
+        return train(
+            Run(self, names),
+            executable,
+            self._state,
+            batch,
+            validation,
+            epochs=epochs,
+            batch_size=min(batch_size, len(batch)),
+            shuffle=shuffle,
+            seed=self.seed,
+            callbacks=watchers,
+            progress=progress,
+        )
+
+    # -- files --------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save everything that prediction and further training need, as one safetensors file.
+
+        The file appears whole or not at all: a crash leaves the old one.
+
+        Raises
+        ------
+        ModelFileError
+            When the path is a folder, a pipe or a device.
+        OSError
+            When it cannot be written.
+        """
+        network_file.save(self, path)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, backend: str = "auto", threads: int | None = None
+    ) -> Network:
+        """Return the network that `save` wrote; it trains on as if it had never stopped.
+
+        Parameters
+        ----------
+        path : str or path
+        backend, threads
+            As for the constructor; a file does not bind them.
+
+        Raises
+        ------
+        ModelFileError
+            When the file is broken, hostile, no model, or of a newer format.
+        OSError
+            When it cannot be read.
+        """
+        return network_file.load(cls, path, backend, threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return network_file.restore, (type(self), *network_file.contents(self), self.backend)
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    def _lower(self, input_size: int) -> Program:
+        return lower(self.layers, input_size, self._loss)
+
+    def _build(self, program: Program) -> Executable:
+        """Make the program executable and draw the first weights."""
+        executable = self._backend.compile(program, self._dtype, self._threads)
+        generator = np.random.default_rng(self.seed)
+        for p in program.parameters:
+            first = initializers.initialize(p.initializer, p.shape, p.fan, generator)
+            executable.view(p)[...] = first
+        self._state = TrainingState(executable.new_state(self._optimizer))
+        self._executable = executable
+        return executable
+
+    def _ready(self) -> Executable:
+        if self._executable is None:
+            raise ValueError(
+                "the input size is not known yet: give Network(..., input_size=...) or call fit"
+            )
+        return self._executable
+
+    def _gradients(
+        self, X: Any, y: Any, training: bool, flat: Array | None, input_gradient: Array | None
+    ) -> float:
+        executable = self._ready()
+        _, batch = self._batch(X, y)
+        return executable.loss_and_gradient(
+            batch,
+            flat,
+            input_gradient,
+            training=checks.flag("training", training),
+            seed=self.seed,
+            step=self._state.optimizer.step,
+        )
+
+    def _batch(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[Program, Batch]:
+        """Return a checked batch, and the program, laid out for its width where there is none yet."""
+        door = self._door
+        rows = door.rows(X, self.input_size)
+        program = self._lower(rows.shape[1]) if self._executable is None else self.program
+        return program, door.batch(program, rows, y, sample_weight)

@@ -1,0 +1,295 @@
+"""The loop of epochs: which rows come when, at which rate, who is told, and when it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn.backends import Batch, Executable, OptimizerState
+from fastnn.callbacks import Callback, Run
+from fastnn.errors import DivergenceError
+
+__all__ = ["History", "TrainingState", "take_step", "train"]
+
+# How long a native call lasts at most while somebody watches: long enough to cost nothing, short
+# enough for a bar that moves.
+WATCHED_SECONDS = 0.1
+
+
+@dataclass
+class TrainingState:
+    """What training goes on from.
+
+    Attributes
+    ----------
+    optimizer : OptimizerState
+    epochs : int
+        Whole epochs done.
+    cursor : tuple of (int, int, int)
+        Rows and batch size of an epoch that was broken off, and the steps that it had taken.
+    """
+
+    optimizer: OptimizerState
+    epochs: int = 0
+    cursor: tuple[int, int, int] = (0, 0, 0)
+
+
+class History(Mapping[str, list[float]]):
+    """The metrics of a run by name, a value an epoch.
+
+    Attributes
+    ----------
+    stop_reason : str
+        Why training ended.
+    best_epoch : int
+        Epoch, counted from 1 over the life of the network, of the lowest validation loss, or of the
+        lowest loss without validation data. 0 before the first epoch.
+    seconds : float
+        Time that the run took.
+    """
+
+    def __init__(self, names: Sequence[str], first_epoch: int) -> None:
+        self._values: dict[str, list[float]] = {name: [] for name in names}
+        self._first_epoch = first_epoch
+        self.stop_reason = ""
+        self.seconds = 0.0
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.items() if values)
+        return f"History({len(self['loss'])} epochs; {last}; {self.stop_reason})"
+
+    @property
+    def best_epoch(self) -> int:
+        """Number of the epoch with the lowest validation loss, else the lowest loss."""
+        losses = self._values.get("val_loss", self._values["loss"])
+        return self._first_epoch + int(np.argmin(losses)) if losses else 0
+
+    def append(self, metrics: Mapping[str, float]) -> None:
+        """Add the metrics of an epoch."""
+        for name, values in self._values.items():
+            values.append(metrics[name])
+
+
+def train(
+    run: Run,
+    executable: Executable,
+    state: TrainingState,
+    batch: Batch,
+    validation: Batch | None,
+    *,
+    epochs: int,
+    batch_size: int,
+    shuffle: bool,
+    seed: int,
+    callbacks: Sequence[Callback],
+    progress: bool,
+) -> History:
+    """Train for some epochs.
+
+    Parameters
+    ----------
+    run : Run
+        What callbacks see.
+    executable : Executable
+        Its parameters are trained in place.
+    state : TrainingState
+        Changed in place, so that it always tells where training stands.
+    batch, validation : Batch
+        Rows to train on, and rows to validate on. A row of weight 0 is left out altogether, so it
+        takes no place in any batch.
+    epochs, batch_size : int
+        At least 1.
+    shuffle : bool
+        Whether every epoch has an order of its own, drawn from `seed` and the number of the epoch.
+    seed : int
+    callbacks : sequence of Callback
+    progress : bool
+        Whether a bar is drawn where the output is a terminal.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    DivergenceError
+        When a loss or gradient is not finite; the parameters are the last finite ones.
+    KeyboardInterrupt
+        With parameters and state at a whole step.
+    """
+    started = time.perf_counter()
+    history = History(run.metric_names, state.epochs + 1)
+    run.epoch, run.step = state.epochs, state.optimizer.step
+    rows = np.arange(len(batch), dtype=np.int64)
+    if batch.weight is not None:
+        rows = np.flatnonzero(batch.weight).astype(np.int64)
+    for callback in callbacks:
+        callback.on_fit_begin(run)
+    steps = -(-len(rows) // batch_size)
+    with _bar(progress, epochs * steps) as bar:
+        for number in range(epochs):
+            if run.stop_reason is not None:
+                break
+            epoch = _Epoch(run, executable, state, batch, rows, batch_size, shuffle, seed)
+            bar.set_description(f"epoch {number + 1}/{epochs}")
+            for callback in callbacks:
+                callback.on_epoch_begin(run)
+            metrics = epoch.run_all(callbacks, bar)
+            if metrics is None:  # a callback ended it between two calls
+                break
+            if validation is not None:
+                loss, share = executable.evaluate(validation)
+                metrics |= {"val_loss": loss, "val_accuracy": share}
+            run.metrics = {name: metrics[name] for name in run.metric_names}
+            history.append(run.metrics)
+            state.epochs, state.cursor = state.epochs + 1, (0, 0, 0)
+            bar.set_postfix_str(" ".join(f"{k} {v:.4f}" for k, v in run.metrics.items()))
+            for callback in callbacks:
+                callback.on_epoch_end(run)
+    for callback in callbacks:
+        callback.on_fit_end(run)
+    history.stop_reason = run.stop_reason or f"all {epochs} epochs done"
+    history.seconds = time.perf_counter() - started
+    return history
+
+
+class _Epoch:
+    """One pass over the rows, in native calls of many steps."""
+
+    def __init__(
+        self,
+        run: Run,
+        executable: Executable,
+        state: TrainingState,
+        batch: Batch,
+        rows: npt.NDArray[np.int64],
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+    ) -> None:
+        self.run, self.executable, self.state, self.batch = run, executable, state, batch
+        self.batch_size, self.seed = batch_size, seed
+        self.order = rows
+        if shuffle:
+            # A pure function of seed and epoch: a run that goes on draws what it would have drawn.
+            self.order = np.random.default_rng([seed, state.epochs]).permutation(rows)
+        self.steps = -(-len(rows) // batch_size)
+        same = state.cursor[:2] == (len(rows), batch_size)
+        self.done = state.cursor[2] if same and state.cursor[2] < self.steps else 0
+        self.first = self.done
+        self.losses, self.hits = np.empty(self.steps), np.empty(self.steps)
+        # Kept for the one case that the backend cannot undo: an update that itself overflowed.
+        self.finite = executable.parameters.copy()
+        run.epoch = state.epochs + 1
+
+    def run_all(self, callbacks: Sequence[Callback], bar: Any) -> dict[str, float] | None:
+        """Take all steps; return the metrics, or None when a callback ended the run."""
+        watchers = [c for c in callbacks if type(c).on_steps_end is not Callback.on_steps_end]
+        watched = bool(watchers) or not bar.disable
+        pace = 16 if watched else self.steps
+        bar.update(self.done)
+        while self.done < self.steps:
+            count = self._until_due(min(pace, self.steps - self.done), watchers)
+            started = time.perf_counter()
+            self._call(count)
+            if watched and count == pace:
+                elapsed = max(time.perf_counter() - started, 1e-6)
+                pace = max(1, int(count * min(4.0, WATCHED_SECONDS / elapsed)))
+            bar.update(count)
+            for callback in watchers:
+                callback.on_steps_end(self.run)
+            if self.run.stop_reason is not None and self.done < self.steps:
+                return None
+        return self._metrics()
+
+    def _until_due(self, count: int, watchers: Sequence[Callback]) -> int:
+        """Shorten a call so that it ends where a callback wants to be told."""
+        step = self.state.optimizer.step
+        due = [c.every_steps - step % c.every_steps for c in watchers if c.every_steps]
+        return min([count, *due])
+
+    def _call(self, count: int) -> None:
+        """Take some steps in one native call."""
+        first, state = self.done, self.state
+        steps = state.optimizer.step + np.arange(count, dtype=np.int64)
+        epochs = state.epochs + (first + np.arange(count)) / self.steps
+        before = state.optimizer.step
+        window = slice(first, first + count)
+        try:
+            self.executable.run_steps(
+                self.batch,
+                self.order[first * self.batch_size : (first + count) * self.batch_size],
+                self.batch_size,
+                state.optimizer,
+                state.optimizer.optimizer.schedule.rates(steps, epochs),
+                self.seed,
+                self.losses[window],
+                self.hits[window],
+            )
+        finally:
+            taken = state.optimizer.step - before
+            self.done += taken
+            state.cursor = (len(self.order), self.batch_size, self.done)
+            self.run.step = state.optimizer.step
+        if taken < count or not np.isfinite(self.executable.parameters).all():
+            loss = float(self.losses[min(self.done, self.steps - 1)])
+            _keep_finite(self.executable, state.optimizer, self.finite)
+            raise DivergenceError(state.optimizer.step, self.run.epoch, loss)
+
+    def _metrics(self) -> dict[str, float]:
+        """Return the means over the rows, each batch counting by its weight."""
+        ends = np.arange(self.first, self.steps) * self.batch_size
+        if self.batch.weight is None:
+            mass = np.minimum(ends + self.batch_size, len(self.order)) - ends
+        else:
+            mass = np.add.reduceat(self.batch.weight[self.order].astype(np.float64), ends)
+        loss = np.average(self.losses[self.first :], weights=mass)
+        share = np.average(self.hits[self.first :], weights=mass)
+        return {"loss": float(loss), "accuracy": float(share)}
+
+
+def take_step(executable: Executable, state: TrainingState, batch: Batch, seed: int) -> float:
+    """Take one optimizer step on a batch, and return the loss before it.
+
+    Raises
+    ------
+    DivergenceError
+        When the loss or its gradient is not finite; no step is taken.
+    """
+    loss, share = np.empty(1), np.empty(1)
+    optimizer = state.optimizer
+    rate = optimizer.optimizer.schedule.rates(
+        np.array([optimizer.step]), np.array([float(state.epochs)])
+    )
+    if not executable.run_steps(batch, None, len(batch), optimizer, rate, seed, loss, share):
+        raise DivergenceError(optimizer.step, state.epochs + 1, float(loss[0]))
+    return float(loss[0])
+
+
+def _keep_finite(executable: Executable, state: OptimizerState, finite: Any) -> None:
+    """Go back to the parameters of the epoch's start where the current ones are not finite."""
+    if not np.isfinite(executable.parameters).all():
+        executable.parameters[...] = finite
+    if not np.isfinite(state.moments).all():
+        state.moments[...] = 0
+
+
+def _bar(progress: bool, total: int) -> Any:
+    from tqdm.auto import tqdm  # loaded by the first fit, not by the import of fastnn
+
+    # None draws only where the output is a terminal.
+    return tqdm(total=total, unit="step", disable=None if progress else True)
