@@ -1,8 +1,8 @@
 """Activation functions: the name, the formula and the derivative of each.
 
-A formula takes the scores ``z`` (any shape, float32 or float64) and one constant ``c`` (the slope, α
-or β of the function, where it has one) and keeps the dtype. A derivative may use the scores and the
-output ``a`` both. NaN always comes through.
+A formula takes the scores ``z`` (any shape, float32 or float64) and one constant ``c`` (the slope,
+α or β of the function, where it has one) and keeps the dtype. A derivative may use the scores and
+the output ``a`` both. NaN always comes through.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ class EarlyStopping(Callback):
 
 
 class ModelCheckpoint(Callback):
-    """Save the network while it trains, each time as a whole file that can be loaded and trained on.
+    """Save the network while it trains, each time as a whole file from which training can go on.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Descriptions to plain JSON and back, through a closed list of classes: no name is ever imported."""
+"""Descriptions to plain JSON and back, by a closed list of classes: no name is ever imported."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def check(name: object) -> str:
 
 
 def resolve(name: str, activation: str) -> str:
-    """Return the initializer itself where `name` is ``"auto"``: the one that suits the activation."""
+    """Return the name of an initializer, that which suits the activation for ``"auto"``."""
     return BY_ACTIVATION.get(activation, "glorot_uniform") if name == "auto" else name
 
 

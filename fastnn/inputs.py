@@ -208,11 +208,9 @@ def class_weights(class_weight: Any, batch: Batch, program: Program) -> Array | 
         factors = len(labels) / (np.count_nonzero(present) * np.maximum(present, 1))
     elif isinstance(class_weight, Mapping):
         for label, weight in class_weight.items():
-            if not isinstance(label, numbers.Integral) or not 0 <= label < count:
+            if not isinstance(label, (int, np.integer)) or not 0 <= label < count:
                 raise ValueError(f"class_weight names {label!r}, the classes are 0 to {count - 1}")
-            if not isinstance(weight, numbers.Real) or not 0 <= weight < np.inf:
-                raise ValueError(f"the class_weight of {label} must be at least 0, got {weight!r}")
-            factors[int(label)] = float(weight)
+            factors[int(label)] = checks.real_number(f"class_weight of {label}", weight, 0)
     else:
         raise TypeError(f"class_weight must be a mapping or 'balanced', not {class_weight!r}")
     own = factors[labels] if batch.weight is None else factors[labels] * batch.weight

@@ -1,4 +1,4 @@
-"""Layers: small descriptions, without data; `fastnn.program` turns a list of them into a Program."""
+"""Layers: small descriptions, without data; `fastnn.program` turns a list into a Program."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Losses: the value of a row and its derivative in the scores, from the scores themselves.
 
 A formula takes the scores ``z`` of shape (B, O) and the targets ``t`` of the same shape and returns
-the loss of every row, shape (B,), and the derivative of each row's loss in its scores, shape (B, O).
-The loss of a batch is the mean over its rows, weighted where rows have weights. The losses of
-probabilities work on the raw scores (logits), never on rounded probabilities.
+the loss of every row, shape (B,), and the derivative of each row's loss in its scores, shape
+(B, O). The loss of a batch is the mean over its rows, weighted where rows have weights. The losses
+of probabilities work on the raw scores (logits), never on rounded probabilities.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ class Network:
         if input_size is not None:
             self._build(self._lower(checks.whole_number("input_size", input_size, 1)))
 
-    # -- what it is ---------------------------------------------------------------------------------
+    # -- what it is -------------------------------------------------------------------------------
 
     @property
     def input_size(self) -> int | None:
@@ -175,7 +175,7 @@ class Network:
 
     @property
     def parameters_vector(self) -> Array:
-        """A copy of all parameters, one after the other, without padding; setting it writes them."""
+        """A copy of all parameters, one behind the other, unpadded; setting it writes them."""
         views = self.parameters.values()
         empty = np.empty(0, self.dtype)
         return np.concatenate([empty, *(view.reshape(-1) for view in views)])
@@ -203,7 +203,7 @@ class Network:
         inner = ", ".join(summary.layer_text(layer) for layer in self.layers)
         return f"Network([{inner}], input_size={self.input_size}, backend={self.backend!r})"
 
-    # -- use ----------------------------------------------------------------------------------------
+    # -- use --------------------------------------------------------------------------------------
 
     def predict(self, X: npt.ArrayLike, out: Array | None = None) -> Array:
         """Return probabilities or values, a row for every row of X.
@@ -292,7 +292,7 @@ class Network:
         self._gradients(rows, y, training, None, gradient)
         return gradient
 
-    # -- training -----------------------------------------------------------------------------------
+    # -- training ---------------------------------------------------------------------------------
 
     def train_batch(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
@@ -388,7 +388,7 @@ class Network:
             progress=progress,
         )
 
-    # -- files --------------------------------------------------------------------------------------
+    # -- files ------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save everything that prediction and further training need, as one safetensors file.
@@ -428,7 +428,7 @@ class Network:
     def __reduce__(self) -> tuple[Any, ...]:
         return network_file.restore, (type(self), *network_file.contents(self), self.backend)
 
-    # -- inside -------------------------------------------------------------------------------------
+    # -- inside -----------------------------------------------------------------------------------
 
     def _lower(self, input_size: int) -> Program:
         return lower(self.layers, input_size, self._loss)
@@ -466,7 +466,7 @@ class Network:
         )
 
     def _batch(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[Program, Batch]:
-        """Return a checked batch, and the program, laid out for its width where there is none yet."""
+        """Return a checked batch, and the program, laid out for it where there is none yet."""
         door = self._door
         rows = door.rows(X, self.input_size)
         program = self._lower(rows.shape[1]) if self._executable is None else self.program

@@ -165,8 +165,8 @@ def _check_tensors(program: Program, optimizer: Optimizer, tensors: Tensors, dty
         tensor = tensors[name]
         if tensor.shape != shape or str(tensor.dtype) != dtype:
             raise ValueError(
-                f"the tensor {name!r} is {tensor.dtype} of shape {tensor.shape}, the layers ask for "
-                f"{str(dtype)[:100]} of shape {shape}"
+                f"the tensor {name!r} is {tensor.dtype} of shape {tensor.shape}, the layers ask "
+                f"for {str(dtype)[:100]} of shape {shape}"
             )
         if name.startswith("optimizer.1.") and np.any(tensor < 0) and optimizer.name != "rmsprop":
             raise ValueError(f"the tensor {name!r} holds a negative mean square")

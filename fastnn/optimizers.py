@@ -1,8 +1,8 @@
 """Optimizers: the constants of each, and its update in NumPy, to rounding that of PyTorch 2.
 
 An update changes the weights ``w`` and the moments in place. ``g`` is the gradient after clipping,
-``t`` the number of this step counted from 1, ``decay`` the weight decay of these very weights (0 for
-biases). All arrays are of one shape and dtype.
+``t`` the number of this step counted from 1, ``decay`` the weight decay of these very weights (0
+for biases). All arrays are of one shape and dtype.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Learning rates over time: each schedule is a pure function of how far training has come.
 
-A schedule keeps no state, so training that stops and goes on takes up the same rates. Time is counted
-in optimizer steps or in epochs (with their fraction), whichever ``unit`` says.
+A schedule keeps no state, so training that stops and goes on takes up the same rates. Time is
+counted in optimizer steps or in epochs (with their fraction), whichever ``unit`` says.
 """
 
 from __future__ import annotations

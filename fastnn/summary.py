@@ -91,6 +91,6 @@ def _figures(network: Network, name: str) -> tuple[str, str]:
 
 
 def _belongs(slot: str, name: str) -> bool:
-    """Tell whether a slot, such as ``"0.relu"``, is of the layer itself and not of one inside it."""
+    """Tell whether a slot, such as ``"0.relu"``, is of the layer itself, not of one inside it."""
     head, _, last = slot.rpartition(".")
     return head == name and not last.isdecimal()

@@ -92,7 +92,7 @@ class Executable(ABC):
         self.parameters = aligned_zeros((program.size,), dtype)
 
     def view(self, parameter: Parameter, flat: Array | None = None) -> Array:
-        """Return a parameter's window, of the parameter's shape, into a flat vector (the weights)."""
+        """Return the window, of a parameter's shape, into a flat vector (that of the weights)."""
         vector = self.parameters if flat is None else flat
         block = vector[parameter.offset : parameter.end].reshape(parameter.rows, parameter.stride)
         return block[:, : parameter.columns].reshape(parameter.shape)

@@ -57,7 +57,7 @@ def explain() -> tuple[int, str]:
 
 
 def available_cores() -> int:
-    """Return the cores that this process may keep busy: its affinity, or less by a cgroup's quota."""
+    """Return the cores that this process may use: its affinity, or less by a cgroup's quota."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:

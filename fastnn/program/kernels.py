@@ -1,9 +1,9 @@
 """The kernel table: one row a kernel, from which tests, checks and benchmarks are generated.
 
-A kernel is a function on arrays. Its arguments come in the order outputs, inputs, constants, and are
-2-D with unit column stride (rows may be further apart than they are long) or 1-D and contiguous. The
-letters of a shape are those of `docs/architecture.md`: B batch rows, I inputs and O outputs of a
-layer, N the length of a flat vector; equal letters must be equal sizes.
+A kernel is a function on arrays. Its arguments come in the order outputs, inputs, constants, and
+are 2-D with unit column stride (rows may be further apart than they are long) or 1-D and
+contiguous. The letters of a shape are those of `docs/architecture.md`: B batch rows, I inputs and O
+outputs of a layer, N the length of a flat vector; equal letters must be equal sizes.
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ ROWS = (
         flops=lambda B, O: 4 * B * O,
         bytes=lambda B, O: 5 * B * O,
     ),
-    # dbeta = sum(dY * U * V**2 * s * (1 - s)), s = sigmoid(beta * V): the derivative of swish in beta
+    # dbeta = sum(dY * U * V**2 * s * (1 - s)) with s = sigmoid(beta * V)
     Kernel(
         "gate_backward_beta",
         (_out("dbeta", "1"), _in("dY", "B,O"), _in("U", "B,O"), _in("V", "B,O")),

@@ -1,4 +1,4 @@
-"""Layers become a Program: widths are worked out, parameters laid out, the head tied to the loss."""
+"""Layers become a Program: widths worked out, parameters laid out, the head tied to the loss."""
 
 from __future__ import annotations
 

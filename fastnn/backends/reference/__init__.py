@@ -17,10 +17,8 @@ __all__ = ["BACKEND", "ReferenceBackend", "ReferenceExecutable"]
 
 Array = npt.NDArray[Any]
 
-# What overflows becomes infinite or NaN and is found as such; a warning would say it twice.
-QUIET = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}
 
-# Rows that go through the network at once, so that a long table needs no more memory than this many.
+# Rows that go through the network at once: a long table needs no more memory than this many.
 CHUNK = 1024
 
 
@@ -30,7 +28,7 @@ class ReferenceExecutable(Executable):
     def predict(self, X: Array, out: Array) -> None:
         """Write the predictions, the head applied, for `X` (B, I) into `out` (B, O)."""
         head = self.program.loss.head
-        with np.errstate(**QUIET):
+        with _quiet():
             for rows in _chunks(len(X)):
                 scores = _Pass(self, X[rows]).forward()
                 if head == "softmax":
@@ -40,7 +38,7 @@ class ReferenceExecutable(Executable):
 
     def evaluate(self, batch: Batch) -> tuple[float, float]:
         """Return the mean loss with penalties, and the share of right outputs."""
-        with np.errstate(**QUIET):
+        with _quiet():
             return self._batch_loss(batch, None, None, training=False, seed=0, step=0)
 
     def loss_and_gradient(
@@ -54,7 +52,7 @@ class ReferenceExecutable(Executable):
         step: int = 0,
     ) -> float:
         """Return the mean loss with penalties, and set its gradient; see the base class."""
-        with np.errstate(**QUIET):
+        with _quiet():
             return self._batch_loss(
                 batch, gradient, input_gradient, training=training, seed=seed, step=step
             )[0]
@@ -71,7 +69,7 @@ class ReferenceExecutable(Executable):
         hits: npt.NDArray[np.float64],
     ) -> int:
         """Take training steps, one for each learning rate; see the base class."""
-        with np.errstate(**QUIET):
+        with _quiet():
             return self._steps(batch, order, batch_size, state, learning_rates, seed, losses, hits)
 
     def _steps(
@@ -182,8 +180,9 @@ class ReferenceExecutable(Executable):
             velocity = moments[0] if moments else None
             kernels.sgd_update(w, velocity, g, rate, o.momentum, o.nesterov, decay)
         elif isinstance(o, Adam):
+            m, v = moments
             kernels.adam_update(
-                w, *moments, g, rate, o.beta1, o.beta2, o.epsilon, decay, o.decoupled, state.step
+                w, m, v, g, rate, o.beta1, o.beta2, o.epsilon, decay, o.decoupled, state.step
             )
         else:
             assert isinstance(o, RMSprop)
@@ -238,9 +237,10 @@ class _Pass:
         elif op.kind == "layer_norm":
             mean, inverse_deviation = np.empty((2, len(X)), X.dtype)
             self.saved[number] = mean, inverse_deviation
-            kernels.layer_norm_forward(Y, mean, inverse_deviation, X, *weights, op.constant)
+            scale, shift = weights
+            kernels.layer_norm_forward(Y, mean, inverse_deviation, X, scale, shift, op.constant)
         elif op.kind == "gate":
-            kernels.gate_forward(Y, *inputs, op.function, self._gate_constant(op))
+            kernels.gate_forward(Y, X, inputs[1], op.function, self._gate_constant(op))
         elif op.kind == "add":
             kernels.copy(Y, X, False)
             kernels.copy(Y, inputs[1], True)
@@ -301,12 +301,12 @@ class _Pass:
             db = windows[1] if len(windows) > 1 else None
             kernels.dense_backward_weights(windows[0], db, inputs[0], dY, True)
         elif op.kind == "layer_norm":
-            kernels.layer_norm_backward_parameters(
-                *windows, dY, inputs[0], *self.saved[number], True
-            )
+            (dscale, dshift), saved = windows, self.saved[number]
+            kernels.layer_norm_backward_parameters(dscale, dshift, dY, inputs[0], *saved, True)
         else:
             assert op.kind == "gate"
-            kernels.gate_backward_beta(windows[0], dY, *inputs, self._gate_constant(op), True)
+            U, V = inputs
+            kernels.gate_backward_beta(windows[0], dY, U, V, self._gate_constant(op), True)
 
 
 class ReferenceBackend(Backend):
@@ -318,6 +318,11 @@ class ReferenceBackend(Backend):
     def compile(self, program: Program, dtype: np.dtype[Any], threads: int) -> Executable:
         """Return the Program as an Executable with parameters of 0."""
         return ReferenceExecutable(program, dtype, threads)
+
+
+def _quiet() -> np.errstate:
+    # What overflows becomes infinite or NaN and is found as such; a warning would say it twice.
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 def _chunks(rows: int) -> Iterator[slice]:

@@ -1,7 +1,7 @@
 """The kernels in plain NumPy: the living definition that judges every other backend.
 
-Contracts (shapes, what is set or added to) stand in the table, `fastnn.program.kernels`. Clarity only:
-no trick for speed belongs here.
+Contracts (shapes, what is set or added to) stand in the table, `fastnn.program.kernels`. Clarity
+only: no trick for speed belongs here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _put(out: Array, value: Array, accumulate: bool) -> None:
         out[...] = value
 
 
-# -- dense: Y = X @ W + b ---------------------------------------------------------------------------
+# -- dense: Y = X @ W + b -------------------------------------------------------------------------
 
 
 def dense_forward(Y: Array, X: Array, W: Array, b: Array | None) -> None:
@@ -59,7 +59,7 @@ def dense_backward_weights(
         _put(db, dY.sum(axis=0), accumulate)
 
 
-# -- activations: Y = f(X) --------------------------------------------------------------------------
+# -- activations: Y = f(X) ------------------------------------------------------------------------
 
 
 def activation_forward(Y: Array, X: Array, function: str, constant: float) -> None:
@@ -73,7 +73,7 @@ def activation_backward(
     _put(dX, dY * FORMULAS[function].derivative(X, Y, constant), accumulate)
 
 
-# -- softmax: Y = exp(X) / sum(exp(X)) along each row -----------------------------------------------
+# -- softmax: Y = exp(X) / sum(exp(X)) along each row ---------------------------------------------
 
 
 def softmax_forward(Y: Array, X: Array) -> None:
@@ -86,7 +86,7 @@ def softmax_backward(dX: Array, dY: Array, Y: Array, accumulate: bool) -> None:
     _put(dX, Y * (dY - (dY * Y).sum(axis=1, keepdims=True)), accumulate)
 
 
-# -- dropout: Y = X * mask / (1 - rate) -------------------------------------------------------------
+# -- dropout: Y = X * mask / (1 - rate) -----------------------------------------------------------
 
 
 def dropout(
@@ -109,7 +109,7 @@ def dropout(
     _put(Y, np.where(keep, X * X.dtype.type(1 / (1 - rate)), X.dtype.type(0)), accumulate)
 
 
-# -- layer norm: Y = (X - mean) * inverse_deviation * scale + shift ---------------------------------
+# -- layer norm: Y = (X - mean) * inverse_deviation * scale + shift -------------------------------
 
 
 def layer_norm_forward(
@@ -158,7 +158,7 @@ def layer_norm_backward_parameters(
     _put(dshift, dY.sum(axis=0), accumulate)
 
 
-# -- gate: Y = U * f(V) -----------------------------------------------------------------------------
+# -- gate: Y = U * f(V) ---------------------------------------------------------------------------
 
 
 def gate_forward(Y: Array, U: Array, V: Array, function: str, constant: float) -> None:
@@ -184,7 +184,7 @@ def gate_backward_beta(
     _put(dbeta, np.array([total], dtype=dbeta.dtype), accumulate)
 
 
-# -- rows -------------------------------------------------------------------------------------------
+# -- rows -----------------------------------------------------------------------------------------
 
 
 def copy(Y: Array, X: Array, accumulate: bool) -> None:
@@ -200,7 +200,7 @@ def first_nonfinite(X: Array) -> int:
     return int(bad[0]) if len(bad) else -1
 
 
-# -- losses -----------------------------------------------------------------------------------------
+# -- losses ---------------------------------------------------------------------------------------
 
 _LOSSES = {
     "mse": lambda constant: MeanSquaredError(),
@@ -247,7 +247,7 @@ def loss_labels(
     loss(row_loss, hits, dZ, Z, one_hot, weight, "cross_entropy", constant, factor)
 
 
-# -- the flat vector --------------------------------------------------------------------------------
+# -- the flat vector ------------------------------------------------------------------------------
 
 
 def penalty(dW: Array | None, W: Array, l1: float, l2: float) -> float:

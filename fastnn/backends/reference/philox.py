@@ -1,7 +1,7 @@
 """Philox4x32-10, the counter-based generator of the dropout masks, in NumPy.
 
-Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3. A block
-of four words is a pure function of a counter and a key, so any mask can be made again by anybody.
+Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3. A
+block of four words is a pure function of a counter and a key, so anybody can make a mask again.
 """
 
 from __future__ import annotations
