@@ -80,6 +80,7 @@ def _gelu_tanh_inner(z: Array) -> Array:
 
 
 def _gelu_tanh_derivative(z: Array) -> Array:
+    z = np.clip(z, -1e3, 1e3)  # constant far inside, and the square of a large z overflows
     t = _gelu_tanh_inner(z)
     inner = GELU_TANH_SCALE * (1 + 3 * GELU_TANH_CUBIC * z * z)
     return 0.5 * (1 + t) + 0.5 * z * (1 - t * t) * inner

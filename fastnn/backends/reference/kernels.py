@@ -104,7 +104,7 @@ def dropout(
     B, O = X.shape
     column, row = np.meshgrid(np.arange(-(-O // 4)), first_row + np.arange(B))
     counter = (column, row, step, layer | (step >> 32 & 0xFFFF) << 16)
-    words = np.stack(philox4x32(counter, (seed, seed >> 32)), axis=-1).reshape(B, -1)[:, :O]
+    words = np.stack(philox4x32(counter, (seed, seed >> 32)), axis=-1).reshape(B, O + -O % 4)[:, :O]
     keep = words >= math.floor(rate * 2**32)
     _put(Y, np.where(keep, X * X.dtype.type(1 / (1 - rate)), X.dtype.type(0)), accumulate)
 
