@@ -80,6 +80,11 @@ def read_table(path: str | os.PathLike[str], *, text: Collection[str] = ()) -> p
     MissingDependency
         When polars is not installed.
 
+    Notes
+    -----
+    Some damaged parquet files make polars end the process (found by flipping bits: a page that
+    promises 2**61 values). Take parquet files from sources that you trust, text from anyone.
+
     Examples
     --------
     >>> import tempfile, pathlib
