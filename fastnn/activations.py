@@ -137,7 +137,7 @@ FORMULAS: dict[str, Formula] = {
     ),
     "softplus": Formula(lambda z, c: _softplus(z), lambda z, a, c: _sigmoid(z)),
     "softsign": Formula(
-        lambda z, c: z / (1 + np.abs(z)), lambda z, a, c: 1 / ((1 + np.abs(z)) * (1 + np.abs(z)))
+        lambda z, c: z / (1 + np.abs(z)), lambda z, a, c: np.square(1 / (1 + np.abs(z)))
     ),
     "mish": Formula(lambda z, c: z * np.tanh(_softplus(z)), lambda z, a, c: _mish_derivative(z)),
     "sine": Formula(lambda z, c: np.sin(z), lambda z, a, c: np.cos(z)),
