@@ -1,0 +1,359 @@
+"""The one generator of nasty calls: sizes, values and layouts for any row of the kernel table.
+
+A `Call` holds plain arrays; `place` puts each into a buffer of its own, in a layout, with canaries.
+Everything is drawn from a seed that is made of the names, so every run makes the same calls.
+"""
+
+import itertools
+import zlib
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastnn.activations import FORMULAS
+from fastnn.backends import get
+from fastnn.program.kernels import Kernel, check_arguments
+
+DTYPES = ("float32", "float64")
+
+# -- sizes ---------------------------------------------------------------------------------------
+
+TILES = (4, 8, 14, 16, 32)
+PRIMES = (2, 5, 37, 61)
+SIZES = sorted({0, 1, *PRIMES, *(tile + d for tile in TILES for d in (-1, 0, 1))})
+# Beyond the blocks in which a long sum is taken.
+LONG = 1031
+
+
+def letters(kernel):
+    """Return the letters of a kernel's sizes, in the order in which they come."""
+    shapes = (argument.shape.split(",") for argument in kernel.arguments)
+    return tuple(dict.fromkeys(c for c in itertools.chain(*shapes) if c.isalpha()))
+
+
+def possible(kernel, sizes):
+    """Tell whether a call makes sense: no mean of nothing, no row taken from no rows."""
+    if kernel.tolerance in ("reduction", "loss") and sizes.get("O") == 0:
+        return False
+    return kernel.name != "gather_rows" or sizes["N"] > 0
+
+
+def shapes(kernel, rounds=1):
+    """Return sizes by letter, so that every letter takes every size in each round."""
+    strides = (1, 7, 11)  # no divisors of the number of sizes, so each is a permutation
+    drawn = [
+        {
+            c: SIZES[(strides[k] * n + (k + 2) * turn) % len(SIZES)]
+            for k, c in enumerate(letters(kernel))
+        }
+        for turn in range(rounds)
+        for n in range(len(SIZES))
+    ]
+    return [s for s in drawn if possible(kernel, s)]
+
+
+def long_shapes(kernel):
+    """Return sizes with one long letter each, the others small."""
+    names = letters(kernel)
+    small = {c: size for c, size in zip(names, (5, 3, 7), strict=False)}
+    return [{**small, c: LONG} for c in names]
+
+
+# -- variants: the constants, and which optional arrays are there --------------------------------
+
+
+def product(**choices):
+    """Return every combination of the choices, as dictionaries."""
+    return [dict(zip(choices, v, strict=True)) for v in itertools.product(*choices.values())]
+
+
+# Beside the default of the field, for functions that have a constant.
+CONSTANT = {"leaky_relu": 0.2, "elu": 0.7, "silu": 1.7, "huber": 0.5, "cross_entropy": 0.1}
+LOSS_DEFAULT = {"huber": 1.0}
+
+
+def _functions(kernel):
+    for function in kernel.functions:
+        formula = FORMULAS.get(function)
+        default = formula.default if formula else LOSS_DEFAULT.get(function, 0.0)
+        for constant in {default, CONSTANT.get(function, default)}:
+            yield {"function": function, "constant": constant}
+
+
+DROPOUT = (
+    {"rate": 0.5, "seed": 0, "step": 0, "layer": 0, "first_row": 0},
+    {"rate": 0.1, "seed": 2**40 + 7, "step": 2**33 + 5, "layer": 3, "first_row": 1000},
+    {"rate": 0.0, "seed": 2**64 - 1, "step": 1, "layer": 65535, "first_row": 2**31},
+)
+
+CONSTANTS = {
+    "dropout": DROPOUT,
+    "layer_norm_forward": product(epsilon=[1e-5, 0.3]),
+    "gate_backward_beta": product(beta=[1.0, -0.6]),
+    "loss_labels": product(constant=[0.0, 0.1], factor=[0.25]),
+    "penalty": product(l1=[0.0, 0.3], l2=[0.0, 0.2]),
+    "clip": product(limit=[0.37]),
+    "scale": product(factor=[-0.37]),
+    "sgd_update": [
+        {"rate": 0.1, "momentum": momentum, "nesterov": nesterov, "weight_decay": decay}
+        for momentum, nesterov in ((0.0, False), (0.9, False), (0.9, True))
+        for decay in (0.0, 0.03)
+    ],
+    "adam_update": product(
+        rate=[0.1],
+        beta1=[0.9],
+        beta2=[0.999],
+        epsilon=[1e-8],
+        weight_decay=[0.0, 0.03],
+        decoupled=[False, True],
+        step=[1, 2**33],
+    ),
+    "rmsprop_update": product(
+        rate=[0.1], decay=[0.99], momentum=[0.0, 0.9], epsilon=[1e-8], weight_decay=[0.0, 0.03]
+    ),
+}
+
+# Optional arrays that go with a constant: the velocity is there where there is momentum.
+WITH_MOMENTUM = {("sgd_update", "velocity"), ("rmsprop_update", "buffer")}
+
+
+def _absences(kernel, constants):
+    """Return sets of optional arguments to leave out: none of them, all, each alone."""
+    optional = [a.name for a in kernel.arguments if a.optional]
+    bound = {name for name in optional if (kernel.name, name) in WITH_MOMENTUM}
+    if bound:
+        return [set() if constants["momentum"] else bound]
+    return [
+        set(names) for n in {0, 1, len(optional)} for names in itertools.combinations(optional, n)
+    ]
+
+
+def variants(kernel):
+    """Return (constants, absent arguments) for every way in which a kernel can be called."""
+    found = []
+    for constants in CONSTANTS.get(kernel.name) or list(_functions(kernel)) or [{}]:
+        if "factor" in kernel.constants:
+            constants = {"factor": 0.25, **constants}
+        flags = [False, True] if "accumulate" in kernel.constants else [None]
+        for flag, absent in itertools.product(flags, _absences(kernel, constants)):
+            told = constants if flag is None else {**constants, "accumulate": flag}
+            found.append(({name: told[name] for name in kernel.constants}, absent))
+    return found
+
+
+# -- values --------------------------------------------------------------------------------------
+
+# Powers of ten in "extreme" values, such that no product of a kernel's arguments overflows float32.
+MAGNITUDE = {"exact": 37, "product": 15, "elementwise": 6, "reduction": 6, "loss": 6, "update": 4}
+# Arguments of activations go wherever floats go.
+SCORES = {("activation_forward", "X"), ("activation_backward", "X")} | {
+    ("gate_forward", "V"),
+    ("gate_backward", "V"),
+}
+POSITIVE = {"v", "weight", "inverse_deviation"}
+# Targets and weights are checked at the door: no kernel ever sees a NaN in them.
+CHECKED = {"T", "weight"}
+# Computed from other arguments by the forward pass.
+DERIVED = {
+    ("activation_backward", "Y"),
+    ("softmax_backward", "Y"),
+    ("layer_norm_backward_data", "mean"),
+    ("layer_norm_backward_data", "inverse_deviation"),
+    ("layer_norm_backward_parameters", "mean"),
+    ("layer_norm_backward_parameters", "inverse_deviation"),
+}
+
+
+def _extreme(rng, shape, power, dtype):
+    values = 10.0 ** rng.uniform(-power, power, shape) * rng.choice([-1, 1], shape)
+    subnormal = float(np.finfo(dtype).smallest_subnormal)
+    special = rng.choice([0.0, -0.0, subnormal, -3 * subnormal], shape)
+    return np.where(rng.random(shape) < 0.15, special, values)
+
+
+def _scores(rng, shape, dtype, function):
+    """Return scores in the bends, in the tails down to underflow, and out to the ends."""
+    end = 1.25 * np.log(float(np.finfo(dtype).max))
+    tails = rng.uniform(-end, 0.7 * end, shape)
+    far = _extreme(rng, shape, 30, dtype)
+    kind = rng.random(shape)
+    scores = np.where(kind < 0.3, rng.normal(0, 3, shape), np.where(kind < 0.7, tails, far))
+    return np.minimum(scores, 0.7 * end) if function == "exp" else scores
+
+
+def _real(rng, kernel, argument, shape, dtype, kind, constants):
+    extreme = kind == "extreme"
+    if argument.role == "out" and not constants.get("accumulate"):
+        return np.full(shape, np.nan)  # who reads it is found out
+    if argument.name == "T" and constants["function"] in ("cross_entropy", "binary_cross_entropy"):
+        return rng.uniform(0, 1, shape)
+    if (kernel.name, argument.name) in SCORES and extreme:
+        return _scores(rng, shape, dtype, constants["function"])
+    values = rng.normal(0, 1, shape)
+    if extreme:
+        values = _extreme(rng, shape, MAGNITUDE[kernel.tolerance], dtype)
+    if argument.name == "weight":
+        return np.abs(rng.normal(0, 1, shape)) * (rng.random(shape) > 0.2)
+    return np.abs(values) if argument.name in POSITIVE else values
+
+
+def _derive(kernel, arrays, dtype):
+    """Fill in what the forward pass would have left for a backward kernel."""
+    forward = get("reference").kernels
+    with np.errstate(all="ignore"):
+        if kernel.name == "softmax_backward":
+            forward.softmax_forward(arrays["Y"], arrays["Y"].copy())
+        elif kernel.name.startswith("layer_norm_backward"):
+            X = arrays["X"]
+            unit, Y = np.ones(X.shape[1], dtype), np.empty_like(X)
+            statistics = arrays["mean"], arrays["inverse_deviation"]
+            forward.layer_norm_forward(Y, *statistics, X, unit, unit, 1e-5)
+
+
+@dataclass
+class Call:
+    """The arguments of one call, as plain arrays."""
+
+    kernel: Kernel
+    constants: dict
+    arrays: dict
+    kind: str
+
+    def __str__(self):
+        sizes = {n: "None" if a is None else a.shape for n, a in self.arrays.items()}
+        return f"{self.kernel.name} of {self.kind} {sizes} with {self.constants}"
+
+    def run(self, kernels, arrays=None):
+        """Call the kernel of a backend; overflow and NaN are its business, so no warnings."""
+        arrays = self.arrays if arrays is None else arrays
+        with np.errstate(all="ignore"):
+            return getattr(kernels, self.kernel.name)(*arrays.values(), *self.constants.values())
+
+    def outputs(self):
+        """Return the names of the arrays that the kernel writes."""
+        told = (a.name for a in self.kernel.arguments if a.role != "in")
+        return [name for name in told if self.arrays[name] is not None]
+
+    def copy(self, dtype=None):
+        """Return the arrays again, real ones in another dtype."""
+        real = {a.name for a in self.kernel.arguments if a.dtype == "real"}
+        return {
+            n: None if a is None else a.astype(dtype if dtype and n in real else a.dtype)
+            for n, a in self.arrays.items()
+        }
+
+
+def make(kernel, variant, sizes, dtype, kind="ordinary", plant=None):
+    """Return a call. `plant` is a (name of an argument, value) to be put at a drawn place."""
+    constants, absent = variant
+    seed = zlib.crc32(f"{kernel.name} {constants} {sorted(absent)} {sizes} {kind}".encode())
+    rng = np.random.default_rng(seed)
+    arrays = {}
+    for argument in kernel.arguments:
+        shape = tuple(sizes[c] if c.isalpha() else int(c) for c in argument.shape.split(","))
+        if argument.name in absent:
+            arrays[argument.name] = None
+        elif argument.dtype == "int64":
+            limit = sizes["N"] if argument.name == "index" else sizes["O"]
+            arrays[argument.name] = rng.integers(0, limit, shape, dtype=np.int64)
+        else:
+            held = dtype if argument.dtype == "real" else argument.dtype
+            values = _real(rng, kernel, argument, shape, dtype, kind, constants)
+            arrays[argument.name] = values.astype(held)
+    if plant and arrays[plant[0]].size:
+        flat = arrays[plant[0]].reshape(-1)
+        flat[rng.integers(flat.size)] = plant[1]
+    _derive(kernel, arrays, dtype)
+    if kernel.name == "activation_backward":
+        with np.errstate(all="ignore"):
+            formula = FORMULAS[constants["function"]]
+            arrays["Y"][...] = formula.value(arrays["X"], constants["constant"])
+    check_arguments(kernel, arrays)
+    return Call(kernel, constants, arrays, f"{kind} {plant or ''}")
+
+
+def plants(kernel, absent):
+    """Return what can be planted into a kernel's arguments: (name, NaN or infinity)."""
+    for argument in kernel.arguments:
+        told = argument.role != "out" and argument.dtype == "real" and argument.name not in absent
+        if not told or (kernel.name, argument.name) in DERIVED or argument.name in CHECKED:
+            continue
+        for value in (np.nan, np.inf, -np.inf):
+            if argument.name not in POSITIVE or not value < 0:
+                yield argument.name, value
+
+
+# -- layouts -------------------------------------------------------------------------------------
+
+CANARY = {
+    "float32": np.array(0x7FC0BEEF, np.uint32),  # a NaN, so that who reads it shows it
+    "float64": np.array(0x7FF800000000BEEF, np.uint64),
+    "int64": np.array(0x7FFFBEEF00000000, np.uint64),
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an array lies in its buffer: elements before and behind it, and between its rows."""
+
+    name: str
+    lead: int = 16
+    gap: int = 0
+    reversed: bool = False
+    trail: int = 16
+
+
+LAYOUTS = (
+    Layout("plain"),
+    Layout("wide", gap=3),
+    Layout("one element off alignment", lead=17, gap=1),
+    Layout("rows reversed", gap=2, reversed=True),
+)
+
+
+def aligned(size):
+    """Return `size` bytes that begin on a cache line."""
+    raw = np.empty(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size]
+
+
+@dataclass
+class Placed:
+    """An array in its buffer. Bits outside of the window must stay those of the canary."""
+
+    window: np.ndarray
+    bits: np.ndarray
+    outside: np.ndarray = field(repr=False)
+
+    def canaries_live(self):
+        """Tell whether nobody wrote beside the window."""
+        canary = CANARY[self.window.dtype.name]
+        return bool((self.bits[self.outside] == canary).all())
+
+
+def place(array, layout, allocate=aligned):
+    """Put an array into a buffer of its own."""
+    item = array.itemsize
+    rows, columns = array.shape if array.ndim == 2 else (1, len(array))
+    stride = columns + (layout.gap if array.ndim == 2 else 0)
+    body = (rows - 1) * stride + columns if rows and columns else 0
+    length = layout.lead + body + layout.trail
+    flat = allocate(length * item).view(array.dtype)
+    bits = flat.view(CANARY[array.dtype.name].dtype)
+    bits[...] = CANARY[array.dtype.name]
+    outside = np.ones(length, bool)
+    window, inside = (
+        np.lib.stride_tricks.as_strided(
+            whole[layout.lead :],
+            array.shape,
+            (stride * whole.itemsize, whole.itemsize)[-array.ndim :],
+        )
+        for whole in (flat, outside)
+    )
+    if array.size:
+        inside[...] = False
+    if layout.reversed and array.ndim == 2:
+        window = window[::-1]
+    window[...] = array
+    return Placed(window, bits, outside)
