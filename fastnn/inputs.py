@@ -260,7 +260,9 @@ def _plain(name: str, array: Array) -> Array:
     """Turn an array of Python objects into numbers, or name the first that is none."""
     for index, item in np.ndenumerate(array):
         if not isinstance(item, (numbers.Real, np.bool_)):
-            raise TypeError(f"{name} must hold numbers, got {item!r} in {_place(index)}")
+            plain = item.item() if isinstance(item, np.generic) else item
+            where = f" in {_place(index)}" if index else ""
+            raise TypeError(f"{name} must hold numbers, got {plain!r}{where}")
     return array.astype(np.float64)
 
 

@@ -98,7 +98,12 @@ class ReferenceExecutable(Executable):
             )
             if not (np.isfinite(losses[s]) and np.isfinite(gradient).all()):
                 return s
-            self._update(gradient, state, float(rate))
+            before = self.parameters.copy(), state.moments.copy(), state.step
+            try:
+                self._update(gradient, state, float(rate))
+            except KeyboardInterrupt:  # it may fall between two statements: back to a whole step
+                self.parameters[...], state.moments[...], state.step = before
+                raise
         return len(learning_rates)
 
     def _batch_loss(
