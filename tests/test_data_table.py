@@ -15,8 +15,8 @@ from fastnn.data import (
     TableEncoder,
     load_table,
     read_table,
-    table_file,
 )
+from fastnn.data.table import file as table_file
 from fastnn.errors import FastnnError, MissingDependency
 
 pl = pytest.importorskip("polars")

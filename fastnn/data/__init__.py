@@ -1,12 +1,12 @@
 """Data to learn from: digits that come with the package, MNIST's files, and tables."""
 
-from fastnn.data.columns import CategoryColumn, NumericColumn
 from fastnn.data.dataset import Dataset, split_rows
 from fastnn.data.digits import load_digits
 from fastnn.data.idx import load_mnist, read_idx
-from fastnn.data.table import load_table
-from fastnn.data.table_encoder import EncodedTable, TableEncoder
-from fastnn.data.table_file import read_table
+from fastnn.data.table.columns import CategoryColumn, NumericColumn
+from fastnn.data.table.encoder import EncodedTable, TableEncoder
+from fastnn.data.table.file import read_table
+from fastnn.data.table.load import load_table
 
 __all__ = [
     "CategoryColumn",

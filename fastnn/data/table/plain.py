@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from fastnn.data.columns import CategoryColumn, NumericColumn
+from fastnn.data.table.columns import CategoryColumn, NumericColumn
 
 __all__ = ["encoder_from_json", "encoder_to_json"]
 

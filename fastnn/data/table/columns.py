@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.data.table_file import import_polars
+from fastnn.data.table.file import import_polars
 
 if TYPE_CHECKING:
     import polars as pl

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnn.data.columns import (
+from fastnn.data.table.columns import (
     CategoryColumn,
     NumericColumn,
     check_scale,
@@ -19,8 +19,8 @@ from fastnn.data.columns import (
     standardise,
     text_of,
 )
-from fastnn.data.table_json import encoder_from_json, encoder_to_json
-from fastnn.data.table_rows import (
+from fastnn.data.table.plain import encoder_from_json, encoder_to_json
+from fastnn.data.table.rows import (
     TASKS,
     Task,
     check_frame,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from fastnn.data.columns import numbers_of_names, text_of
 from fastnn.data.dataset import Dataset, split_rows
-from fastnn.data.table_encoder import TableEncoder
-from fastnn.data.table_file import read_table
-from fastnn.data.table_rows import class_names_of, known_rows
+from fastnn.data.table.columns import numbers_of_names, text_of
+from fastnn.data.table.encoder import TableEncoder
+from fastnn.data.table.file import read_table
+from fastnn.data.table.rows import class_names_of, known_rows
 
 __all__ = ["load_table"]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.data.columns import check_values, is_category, numbers_of, text_of
-from fastnn.data.table_file import import_polars
+from fastnn.data.table.columns import check_values, is_category, numbers_of, text_of
+from fastnn.data.table.file import import_polars
 
 if TYPE_CHECKING:
     import polars as pl

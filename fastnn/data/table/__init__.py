@@ -1,0 +1,1 @@
+"""Tables: read from files, encoded as inputs and outputs of a network, and decoded again."""
