@@ -166,3 +166,9 @@ def check_aliases(kernels, kernel, dtype):
 
 
 CHECKS = (check_numbers, check_layouts, check_nonfinite, check_aliases)
+
+
+def check_kernel(kernels, kernel, dtype):
+    """Make every claim about a kernel."""
+    for check in CHECKS:
+        check(kernels, kernel, dtype)
