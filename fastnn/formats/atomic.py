@@ -40,10 +40,9 @@ def open_plain(path: str) -> FileIO:
     """
     _refuse_special(os.stat(path))
     # Whoever swaps the file for a pipe after that look does not make us wait for its writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    file = FileIO(descriptor)
+    file = FileIO(path, opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK))
     try:
-        _refuse_special(os.fstat(descriptor))
+        _refuse_special(os.fstat(file.fileno()))
     except BaseException:
         file.close()
         raise

@@ -70,9 +70,10 @@ def compose(header: Header) -> bytes:
     }
     for name, dtype, shape, begin, end in header.entries:
         content[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8
-    return len(text).to_bytes(8, "little") + text
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    encoded = text.encode("utf-8", "surrogatepass")  # `parse` refuses such a surrogate
+    encoded += b" " * (-len(encoded) % 8)  # the tensors begin at a multiple of 8
+    return len(encoded).to_bytes(8, "little") + encoded
 
 
 def parse(text: bytes, size: int) -> Header:

@@ -168,7 +168,7 @@ def _little_endian(name: str, value: NDArray[Any]) -> NDArray[Any]:
         raise TypeError(f"the name of a tensor must be a str, not {shown(name)}")
     kind: Any = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
     little = value.dtype.newbyteorder("<") if isinstance(value, np.ndarray) else None
-    if little not in DTYPES.values():
+    if little is None or little not in DTYPES.values():  # NumPy takes None for float64
         raise TypeError(
             f"tensor {shown(name)} must be an array of float32, float64, int64 or uint8, not {kind}"
         )

@@ -12,7 +12,7 @@ from fastnn.errors import ModelFileError
 
 __all__ = ["loads", "shown"]
 
-MOST_VALUES = 1 << 16  # an empty list takes 64 bytes of memory for 3 bytes of text
+MOST_TOKENS = 70_000  # 4,096 tensors have 65,556; a key of 3 bytes takes 200 bytes of memory
 MOST_DEPTH = 64  # far below any recursion limit
 MOST_DIGITS = 64  # the state of NumPy's PCG64 has 39
 
@@ -29,7 +29,7 @@ def loads(text: bytes, what: str) -> dict[str, Any]:
     """Return the object that a JSON text holds.
 
     Beyond the grammar, these are refused: keys that occur twice, NaN and infinities (1e999 too),
-    -0 as a whole number, lone surrogates, and more values, levels or digits than a model needs.
+    -0 as a whole number, lone surrogates, and more tokens, levels or digits than a model needs.
 
     Parameters
     ----------
@@ -66,13 +66,13 @@ def loads(text: bytes, what: str) -> dict[str, Any]:
 
 
 def _check_size(text: bytes, what: str) -> None:
-    """Count values and levels before the parser takes memory and stack for them."""
-    skeleton = re.sub(rb'"[^"]*"', b"", text.replace(rb"\\", b"").replace(rb"\"", b""))
-    if sum(map(skeleton.count, (b",", b"[", b"{"))) > MOST_VALUES:
-        raise ModelFileError(f"{what} holds more than {MOST_VALUES} values")
+    """Count tokens and levels before the parser takes memory and stack for them."""
     depth = 0
-    for bracket in re.sub(rb"[^][{}]", b"", skeleton):
-        depth += 1 if bracket in b"[{" else -1
+    unescaped = text.replace(rb"\\", b"").replace(rb"\"", b"")
+    for number, token in enumerate(re.finditer(rb'[][{},]|"[^"]*"', unescaped)):
+        depth += (token[0] in (b"[", b"{")) - (token[0] in (b"]", b"}"))
+        if number == MOST_TOKENS:
+            raise ModelFileError(f"{what} has more than {MOST_TOKENS} brackets, commas and texts")
         if depth > MOST_DEPTH:
             raise ModelFileError(f"{what} is nested more than {MOST_DEPTH} levels deep")
 
