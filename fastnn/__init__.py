@@ -9,9 +9,9 @@ A network is a list of layers; see `Network`.
 (1, 3)
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastnn import activations, backends, data, errors, initializers, losses, schedules
+from fastnn import activations, backends, errors, initializers, losses, schedules
 from fastnn.backends.threads import get_num_threads, set_num_threads
 from fastnn.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint, Run
 from fastnn.information import info
@@ -64,10 +64,17 @@ __all__ = [
 ]
 
 
+if TYPE_CHECKING:
+    from fastnn import data
+
+
 def __getattr__(name: str) -> Any:
-    if (
-        name == "__version__"
-    ):  # read when it is asked for: it costs more than the rest of the import
+    # On demand: each of these takes longer than the rest of the import.
+    if name == "data":
+        import fastnn.data
+
+        return fastnn.data
+    if name == "__version__":
         from fastnn.information import version
 
         return version()

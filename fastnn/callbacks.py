@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import math
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from fastnn import checks
@@ -230,7 +229,8 @@ class ModelCheckpoint(Callback):
             self._written.remove(path)
         self._written.append(path)
         while len(self._written) > self.keep:
-            Path(self._written.pop(0)).unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._written.pop(0))
 
 
 class CSVLogger(Callback):
@@ -248,10 +248,12 @@ class CSVLogger(Callback):
     def on_fit_begin(self, run: Run) -> None:
         """Start the file."""
         self._names: list[str] = []
-        Path(self.path).write_text("")  # an unwritable path is known before the first epoch
+        open(self.path, "w").close()  # an unwritable path is known before the first epoch
 
     def on_epoch_end(self, run: Run) -> None:
         """Write a line."""
+        import csv
+
         with open(self.path, "a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             if not self._names:

@@ -23,9 +23,10 @@ def whole_number(name: str, value: object, low: int, high: int = LARGEST_SIZE) -
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be a whole number, not {value!r}")
-    if not low <= value <= high:
-        raise ValueError(f"{name} must lie between {low} and {high}, got {value}")
-    return int(value)
+    number = int(value)
+    if not low <= number <= high:
+        raise ValueError(f"{name} must lie between {low} and {high}, got {number}")
+    return number
 
 
 def real_number(

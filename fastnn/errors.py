@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = [
@@ -74,6 +73,8 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
     ValueError
         To be raised by the caller.
     """
+    import difflib  # only ever needed here
+
     names = sorted(known)
     nearest = difflib.get_close_matches(str(name).lower()[:100], names, n=1, cutoff=0.5)
     hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 import sys
 
 from fastnn import backends
@@ -17,6 +15,8 @@ PACKAGES = ("numpy", "safetensors", "tqdm", "numba", "scikit-learn", "polars")
 
 def version() -> str:
     """Return the version of the installed distribution."""
+    import importlib.metadata  # as long as the rest of the import of fastnn, and seldom asked for
+
     try:
         return importlib.metadata.version("fastnn-core")
     except importlib.metadata.PackageNotFoundError:
@@ -36,6 +36,9 @@ def info() -> dict[str, str]:
     >>> info()["backend reference"]
     'available'
     """
+    import importlib.metadata
+    import platform
+
     count, reason = threads.explain()
     facts = {
         "fastnn": version(),

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from fastnn import configuration
 from fastnn.errors import ModelFileError
-from fastnn.formats import model_file
 from fastnn.layers import check_layers
 from fastnn.losses import Loss
 from fastnn.optimizers import Optimizer
@@ -70,6 +69,8 @@ def contents(network: Network) -> tuple[dict[str, Any], Tensors]:
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
     """Write a network to a file; see `Network.save`."""
+    from fastnn.formats import model_file  # with hashing and JSON: not every program needs them
+
     model_file.write(path, *contents(network))
 
 
@@ -77,6 +78,8 @@ def load(
     kind: type[Network], path: str | os.PathLike[str], backend: str, threads: int | None
 ) -> Network:
     """Read a network from a file; see `Network.load`."""
+    from fastnn.formats import model_file
+
     description, tensors = model_file.read(path)
     try:
         return restore(kind, description, tensors, backend, threads)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path, PurePosixPath
 
 from fastnn import checks
 
@@ -76,38 +75,37 @@ def cgroup_quota(proc: str = "/proc/self/cgroup", mount: str = "/sys/fs/cgroup")
     proc, mount : str
         Where the kernel lists the groups of a process, and where their files are.
     """
-    try:
-        lines = Path(proc).read_text().splitlines()
-    except OSError:
-        return math.inf
     quota = math.inf
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
+    for line in _read(proc).splitlines():
+        _, controllers, group = line.split(":", 2)
         if not controllers:
-            root, read = Path(mount), _quota_v2
+            root, limit_of = mount, _quota_v2
         elif "cpu" in controllers.split(","):
-            root, read = Path(mount, controllers), _quota_v1
+            root, limit_of = f"{mount}/{controllers}", _quota_v1
         else:
             continue
-        group = PurePosixPath(path)
-        for folder in (group, *group.parents):
-            quota = min(quota, read(root / str(folder).lstrip("/")))
+        folder = root + group.rstrip("/")
+        while len(folder) >= len(root):
+            quota = min(quota, limit_of(folder))
+            folder = os.path.dirname(folder)
     return quota
 
 
-def _quota_v2(folder: Path) -> float:
-    limit, period = _words(folder / "cpu.max", "max 100000")[:2]
+def _quota_v2(folder: str) -> float:
+    limit, period = (_read(f"{folder}/cpu.max").split() or ["max", "100000"])[:2]
     return math.inf if limit == "max" else int(limit) / int(period)
 
 
-def _quota_v1(folder: Path) -> float:
-    limit = int(_words(folder / "cpu.cfs_quota_us", "-1")[0])
-    period = int(_words(folder / "cpu.cfs_period_us", "100000")[0])
+def _quota_v1(folder: str) -> float:
+    limit = int(_read(f"{folder}/cpu.cfs_quota_us") or -1)
+    period = int(_read(f"{folder}/cpu.cfs_period_us") or 100_000)
     return math.inf if limit <= 0 else limit / period
 
 
-def _words(path: Path, missing: str) -> list[str]:
+def _read(path: str) -> str:
+    """Return the text of a file, empty where it cannot be read."""
     try:
-        return path.read_text().split() or missing.split()
+        with open(path) as file:
+            return file.read()
     except OSError:
-        return missing.split()
+        return ""

@@ -155,8 +155,7 @@ class _Lowering:
         numbers = [self.parameter(parameter)]
         if layer.use_bias:
             told = layer.regularize_bias
-            row = replace(
-                parameter,
+            row = parameter._replace(
                 name=f"{name}.{bias}",
                 shape=(layer.units,),
                 regularized=told,
@@ -218,7 +217,7 @@ class _Lowering:
 
     def op(self, op: Op, name: str, width: int) -> int:
         self.slots.append(Slot(name, width))
-        self.ops.append(replace(op, output=len(self.slots) - 1))
+        self.ops.append(op._replace(output=len(self.slots) - 1))
         return len(self.slots) - 1
 
     def vector(self, name: str, length: int, initializer: str) -> int:
@@ -231,7 +230,7 @@ class _Lowering:
         stride = -(-parameter.columns // ROW) * ROW
         if parameter.rows > 1 and stride % ALIAS == 0:
             stride += ROW
-        placed = replace(parameter, offset=self.size, stride=stride)
+        placed = parameter._replace(offset=self.size, stride=stride)
         self.parameters.append(placed)
         self.size = placed.end
         return len(self.parameters) - 1
@@ -246,5 +245,5 @@ def _with_accumulation(ops: Sequence[Op]) -> tuple[Op, ...]:
         for slot in op.inputs:
             accumulate.append(slot in seen)
             seen.add(slot)
-        marked.append(replace(op, accumulate=tuple(accumulate)))
+        marked.append(op._replace(accumulate=tuple(accumulate)))
     return tuple(reversed(marked))

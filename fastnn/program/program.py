@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["LossHead", "Op", "Parameter", "Program", "Slot"]
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """A tensor with one row for every row of the batch: shape (B, width)."""
 
     name: str
     width: int
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(NamedTuple):
     """A weight matrix or vector inside the flat vector of all parameters.
 
     Attributes
@@ -66,8 +64,7 @@ class Parameter:
         return self.offset + self.rows * self.stride
 
 
-@dataclass(frozen=True)
-class Op:
+class Op(NamedTuple):
     """One operation: reads slots, writes one slot. The backward pass is the ops in reverse.
 
     Attributes
@@ -99,8 +96,7 @@ class Op:
     constant: float = 0.0
 
 
-@dataclass(frozen=True)
-class LossHead:
+class LossHead(NamedTuple):
     """The loss on the scores, and the head that turns scores into predictions.
 
     Attributes
@@ -121,8 +117,7 @@ class LossHead:
     head: str
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(NamedTuple):
     """A network, laid out. Slot 0 is the input; the last op writes the scores.
 
     Attributes
