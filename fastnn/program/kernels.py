@@ -436,7 +436,7 @@ def check_arguments(
         letters = argument.shape.split(",")
         if array.ndim != len(letters):
             raise ValueError(f"{where} must have shape ({argument.shape}), not {array.shape}")
-        if array.shape[-1] > 1 and array.strides[-1] != array.itemsize:
+        if array.size and array.shape[-1] > 1 and array.strides[-1] != array.itemsize:
             raise ValueError(f"the rows of {where} must be contiguous")
         for letter, size in zip(letters, array.shape, strict=True):
             if sizes.setdefault(letter, size) != size:
