@@ -14,7 +14,8 @@ $(PYTHON) -m venv $(1) || { echo "$(PYTHON) -m venv failed: install venv (on Deb
 python3-venv) or name another Python, for example PYTHON=python3.12" >&2; exit 1; }
 endef
 
-.PHONY: help demo test coverage lint format build clean
+.PHONY: help demo test coverage lint format build clean FORCE
+.NOTPARALLEL:
 help:
 	@echo 'make demo     train the first network, in a venv of its own'
 	@echo 'make test     build the wheel, install it, test it   (TESTS=tests/test_x.py ARGS="-k name")'
@@ -56,7 +57,12 @@ coverage: .venv-test/.installed
 	.venv-test/bin/python -m pip install --quiet 'build>=1.2'
 	@touch $@
 
-.venv-test/.installed: .venv-test/.venv $(SOURCES)
+# Changes when a file comes or goes, which the dates of the other files do not show.
+build/files: FORCE
+	@mkdir -p build && printf '%s\n' $(sort $(SOURCES) $(wildcard tests/*.py)) > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+.venv-test/.installed: .venv-test/.venv build/files $(SOURCES)
 	rm -rf build/test-dist
 	.venv-test/bin/python -m build --outdir build/test-dist .
 	.venv-test/bin/python -m pip install --quiet --force-reinstall --no-deps build/test-dist/*.whl
