@@ -1,0 +1,102 @@
+"""The native backend: the C core behind one Cython module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn.backends.base import Backend, Batch, Executable, OptimizerState
+from fastnn.backends.native import _core, kernels
+from fastnn.program import Program
+
+__all__ = ["BACKEND", "NativeBackend", "NativeExecutable"]
+
+Array = npt.NDArray[Any]
+
+
+class NativeExecutable(Executable):
+    """A Program run by the C core; what the methods promise stands in the base class."""
+
+    def __init__(self, program: Program, dtype: np.dtype[Any], threads: int) -> None:
+        super().__init__(program, dtype, threads)
+        self._engine = _core.Engine(program, dtype.name)
+
+    def predict(self, X: Array, out: Array) -> None:
+        """Write the predictions, the head applied, for `X` (B, I) into `out` (B, O)."""
+        self._engine.predict(self.parameters, X, out)
+
+    def evaluate(self, batch: Batch) -> tuple[float, float]:
+        """Return the mean loss with penalties, and the share of right outputs."""
+        return self._engine.loss_and_gradient(
+            self.parameters, batch.X, batch.Y, batch.weight, None, None, False, 0, 0
+        )
+
+    def loss_and_gradient(
+        self,
+        batch: Batch,
+        gradient: Array | None,
+        input_gradient: Array | None = None,
+        *,
+        training: bool = False,
+        seed: int = 0,
+        step: int = 0,
+    ) -> float:
+        """Return the mean loss with penalties, and set its gradient; see the base class."""
+        return self._engine.loss_and_gradient(
+            self.parameters,
+            batch.X,
+            batch.Y,
+            batch.weight,
+            gradient,
+            input_gradient,
+            training,
+            seed,
+            step,
+        )[0]
+
+    def run_steps(
+        self,
+        batch: Batch,
+        order: npt.NDArray[np.int64] | None,
+        batch_size: int,
+        state: OptimizerState,
+        learning_rates: npt.NDArray[np.float64],
+        seed: int,
+        losses: npt.NDArray[np.float64],
+        hits: npt.NDArray[np.float64],
+    ) -> int:
+        """Take training steps, one for each learning rate; see the base class."""
+        return self._engine.run_steps(
+            self.parameters,
+            batch.X,
+            batch.Y,
+            batch.weight,
+            order,
+            batch_size,
+            state,
+            learning_rates,
+            seed,
+            losses,
+            hits,
+        )
+
+
+class NativeBackend(Backend):
+    """The C core."""
+
+    name = "native"
+    kernels = kernels
+
+    def compile(self, program: Program, dtype: np.dtype[Any], threads: int) -> Executable:
+        """Return the Program as an Executable with parameters of 0."""
+        return NativeExecutable(program, dtype, threads)
+
+    def details(self) -> dict[str, str]:
+        """Return the code path, why it was chosen, and the compiler of the core."""
+        isa, reason = _core.isa()
+        return {"isa": isa, "reason": reason, "compiler": _core.compiler()}
+
+
+BACKEND = NativeBackend()

@@ -1,0 +1,48 @@
+"""What the compiled module offers; the functions of the kernels are reached through `kernels`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn.backends.base import OptimizerState
+from fastnn.program import Program
+
+Array = npt.NDArray[Any]
+
+def choose_isa(name: str) -> None: ...
+def isa() -> tuple[str, str]: ...
+def compiler() -> str: ...
+def philox4x32(counter: Sequence[int], key: Sequence[int]) -> tuple[int, int, int, int]: ...
+def fail_allocation_after(count: int) -> None: ...
+
+class Engine:
+    def __init__(self, program: Program, dtype: str) -> None: ...
+    def predict(self, parameters: Array, X: Array, out: Array) -> None: ...
+    def loss_and_gradient(
+        self,
+        parameters: Array,
+        X: Array,
+        Y: Array,
+        weight: Array | None,
+        gradient: Array | None,
+        input_gradient: Array | None,
+        training: bool,
+        seed: int,
+        step: int,
+    ) -> tuple[float, float]: ...
+    def run_steps(
+        self,
+        parameters: Array,
+        X: Array,
+        Y: Array,
+        weight: Array | None,
+        order: npt.NDArray[np.int64] | None,
+        batch_size: int,
+        state: OptimizerState,
+        rates: npt.NDArray[np.float64],
+        seed: int,
+        losses: npt.NDArray[np.float64],
+        hits: npt.NDArray[np.float64],
+    ) -> int: ...

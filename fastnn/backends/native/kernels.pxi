@@ -1,0 +1,260 @@
+# The kernels as functions on arrays: every row of fastnn/program/kernels.py, with its arguments in
+# the table's order. `fastnn.backends.native.kernels` holds the arguments against the table first,
+# so no size is checked here; it also names the dtype, since the first array may be None.
+
+
+cdef inline const fnn_kernels *_table(real unused) noexcept nogil:
+    return fnn_kernels_of(FNN_FLOAT32 if real is float else FNN_FLOAT64)
+
+
+# Where a matrix or vector stands, NULL where there is none.
+cdef inline void *_out(real[:, :] X) noexcept nogil:
+    return NULL if X is None else <void *>&X[0, 0]
+
+
+cdef inline void *_out1(real[:] x) noexcept nogil:
+    return NULL if x is None else <void *>&x[0]
+
+
+cdef inline const void *_in(const real[:, :] X) noexcept nogil:
+    return NULL if X is None else <void *>&X[0, 0]
+
+
+cdef inline const void *_in1(const real[:] x) noexcept nogil:
+    return NULL if x is None else <void *>&x[0]
+
+
+# Elements from one row of a matrix to the next.
+cdef inline int64_t _ld(const real[:, :] X) noexcept nogil:
+    return 0 if X is None else X.strides[0] // <int64_t>sizeof(real)
+
+
+def dense_forward(real[:, :] Y, const real[:, :] X, const real[:, :] W, const real[:] b):
+    with nogil:
+        _table(<real>0).dense_forward(
+            _out(Y), _in(X), _in(W), _in1(b), Y.shape[0], X.shape[1], Y.shape[1], _ld(Y), _ld(X),
+            _ld(W)
+        )
+
+
+def dense_backward_data(
+    real[:, :] dX, const real[:, :] dY, const real[:, :] W, bint accumulate
+):
+    with nogil:
+        _table(<real>0).dense_backward_data(
+            _out(dX), _in(dY), _in(W), accumulate, dX.shape[0], dX.shape[1], dY.shape[1], _ld(dX),
+            _ld(dY), _ld(W)
+        )
+
+
+def dense_backward_weights(
+    real[:, :] dW, real[:] db, const real[:, :] X, const real[:, :] dY, bint accumulate
+):
+    with nogil:
+        _table(<real>0).dense_backward_weights(
+            _out(dW), _out1(db), _in(X), _in(dY), accumulate, X.shape[0], X.shape[1], dY.shape[1],
+            _ld(dW), _ld(X), _ld(dY)
+        )
+
+
+def activation_forward(real[:, :] Y, const real[:, :] X, str function, double constant):
+    cdef fnn_function f = FUNCTIONS[function]
+    with nogil:
+        _table(<real>0).activation_forward(
+            _out(Y), _in(X), f, constant, Y.shape[0], Y.shape[1], _ld(Y), _ld(X)
+        )
+
+
+def activation_backward(
+    real[:, :] dX, const real[:, :] dY, const real[:, :] X, const real[:, :] Y, str function,
+    double constant, bint accumulate
+):
+    cdef fnn_function f = FUNCTIONS[function]
+    with nogil:
+        _table(<real>0).activation_backward(
+            _out(dX), _in(dY), _in(X), _in(Y), f, constant, accumulate, dX.shape[0], dX.shape[1],
+            _ld(dX), _ld(dY), _ld(X), _ld(Y)
+        )
+
+
+def softmax_forward(real[:, :] Y, const real[:, :] X):
+    with nogil:
+        _table(<real>0).softmax_forward(
+            _out(Y), _in(X), Y.shape[0], Y.shape[1], _ld(Y), _ld(X)
+        )
+
+
+def softmax_backward(real[:, :] dX, const real[:, :] dY, const real[:, :] Y, bint accumulate):
+    with nogil:
+        _table(<real>0).softmax_backward(
+            _out(dX), _in(dY), _in(Y), accumulate, dX.shape[0], dX.shape[1], _ld(dX), _ld(dY),
+            _ld(Y)
+        )
+
+
+def dropout(
+    real[:, :] Y, const real[:, :] X, double rate, uint64_t seed, uint64_t step, uint64_t layer,
+    uint64_t first_row, bint accumulate
+):
+    with nogil:
+        _table(<real>0).dropout(
+            _out(Y), _in(X), rate, seed, step, layer, first_row, accumulate, Y.shape[0],
+            Y.shape[1], _ld(Y), _ld(X)
+        )
+
+
+def layer_norm_forward(
+    real[:, :] Y, real[:] mean, real[:] inverse_deviation, const real[:, :] X,
+    const real[:] scale, const real[:] shift, double epsilon
+):
+    with nogil:
+        _table(<real>0).layer_norm_forward(
+            _out(Y), _out1(mean), _out1(inverse_deviation), _in(X), _in1(scale), _in1(shift),
+            epsilon, Y.shape[0], Y.shape[1], _ld(Y), _ld(X)
+        )
+
+
+def layer_norm_backward_data(
+    real[:, :] dX, const real[:, :] dY, const real[:, :] X, const real[:] mean,
+    const real[:] inverse_deviation, const real[:] scale, bint accumulate
+):
+    with nogil:
+        _table(<real>0).layer_norm_backward_data(
+            _out(dX), _in(dY), _in(X), _in1(mean), _in1(inverse_deviation), _in1(scale),
+            accumulate, dX.shape[0], dX.shape[1], _ld(dX), _ld(dY), _ld(X)
+        )
+
+
+def layer_norm_backward_parameters(
+    real[:] dscale, real[:] dshift, const real[:, :] dY, const real[:, :] X, const real[:] mean,
+    const real[:] inverse_deviation, bint accumulate
+):
+    with nogil:
+        _table(<real>0).layer_norm_backward_parameters(
+            _out1(dscale), _out1(dshift), _in(dY), _in(X), _in1(mean), _in1(inverse_deviation),
+            accumulate, dY.shape[0], dY.shape[1], _ld(dY), _ld(X)
+        )
+
+
+def gate_forward(
+    real[:, :] Y, const real[:, :] U, const real[:, :] V, str function, double constant
+):
+    cdef fnn_function f = FUNCTIONS[function]
+    with nogil:
+        _table(<real>0).gate_forward(
+            _out(Y), _in(U), _in(V), f, constant, Y.shape[0], Y.shape[1], _ld(Y), _ld(U), _ld(V)
+        )
+
+
+def gate_backward(
+    real[:, :] dU, real[:, :] dV, const real[:, :] dY, const real[:, :] U, const real[:, :] V,
+    str function, double constant
+):
+    cdef fnn_function f = FUNCTIONS[function]
+    with nogil:
+        _table(<real>0).gate_backward(
+            _out(dU), _out(dV), _in(dY), _in(U), _in(V), f, constant, dU.shape[0], dU.shape[1],
+            _ld(dU), _ld(dV), _ld(dY), _ld(U), _ld(V)
+        )
+
+
+def gate_backward_beta(
+    real[:] dbeta, const real[:, :] dY, const real[:, :] U, const real[:, :] V, double beta,
+    bint accumulate
+):
+    with nogil:
+        _table(<real>0).gate_backward_beta(
+            _out1(dbeta), _in(dY), _in(U), _in(V), beta, accumulate, dY.shape[0], dY.shape[1],
+            _ld(dY), _ld(U), _ld(V)
+        )
+
+
+def copy(real[:, :] Y, const real[:, :] X, bint accumulate):
+    with nogil:
+        _table(<real>0).copy(
+            _out(Y), _in(X), accumulate, Y.shape[0], Y.shape[1], _ld(Y), _ld(X)
+        )
+
+
+def gather_rows(real[:, :] Y, const real[:, :] X, const int64_t[::1] index):
+    _need_inside("index", index, X.shape[0])
+    with nogil:
+        _table(<real>0).gather_rows(
+            _out(Y), _in(X), &index[0], Y.shape[0], Y.shape[1], _ld(Y), _ld(X)
+        )
+
+
+def loss(
+    double[:] row_loss, double[:] hits, real[:, :] dZ, const real[:, :] Z, const real[:, :] T,
+    const real[:] weight, str function, double constant, double factor
+):
+    cdef fnn_loss f = LOSSES[function]
+    with nogil:
+        _table(<real>0).loss(
+            &row_loss[0], <double *>_out1(hits), _out(dZ), _in(Z), _in(T), _in1(weight), f,
+            constant, factor, Z.shape[0], Z.shape[1], _ld(dZ), _ld(Z), _ld(T)
+        )
+
+
+def loss_labels(
+    double[:] row_loss, double[:] hits, real[:, :] dZ, const real[:, :] Z,
+    const int64_t[::1] labels, const real[:] weight, double constant, double factor
+):
+    _need_inside("labels", labels, Z.shape[1])
+    with nogil:
+        _table(<real>0).loss_labels(
+            &row_loss[0], <double *>_out1(hits), _out(dZ), _in(Z), &labels[0], _in1(weight),
+            constant, factor, Z.shape[0], Z.shape[1], _ld(dZ), _ld(Z)
+        )
+
+
+def penalty(real[:] dW, const real[:] W, double l1, double l2):
+    return _table(<real>0).penalty(_out1(dW), _in1(W), l1, l2, W.shape[0])
+
+
+def sum_of_squares(const real[:] g):
+    return _table(<real>0).sum_of_squares(_in1(g), g.shape[0])
+
+
+def clip(real[:] g, double limit):
+    _table(<real>0).clip(_out1(g), limit, g.shape[0])
+
+
+def scale(real[:] g, double factor):
+    _table(<real>0).scale(_out1(g), factor, g.shape[0])
+
+
+def sgd_update(
+    real[:] w, real[:] velocity, const real[:] g, double rate, double momentum, bint nesterov,
+    double weight_decay
+):
+    _table(<real>0).sgd_update(
+        _out1(w), _out1(velocity), _in1(g), rate, momentum, nesterov, weight_decay, w.shape[0]
+    )
+
+
+def adam_update(
+    real[:] w, real[:] m, real[:] v, const real[:] g, double rate, double beta1, double beta2,
+    double epsilon, double weight_decay, bint decoupled, uint64_t step
+):
+    _table(<real>0).adam_update(
+        _out1(w), _out1(m), _out1(v), _in1(g), rate, beta1, beta2, epsilon, weight_decay,
+        decoupled, step, w.shape[0]
+    )
+
+
+def rmsprop_update(
+    real[:] w, real[:] v, real[:] buffer, const real[:] g, double rate, double decay,
+    double momentum, double epsilon, double weight_decay
+):
+    _table(<real>0).rmsprop_update(
+        _out1(w), _out1(v), _out1(buffer), _in1(g), rate, decay, momentum, epsilon, weight_decay,
+        w.shape[0]
+    )
+
+
+def first_nonfinite(const real[:, :] X):
+    cdef int64_t at
+    with nogil:
+        at = _table(<real>0).first_nonfinite(_in(X), X.shape[0], X.shape[1], _ld(X))
+    return at

@@ -1,0 +1,160 @@
+/* From a description to an engine: the program is checked, copied, and its chunk of rows chosen. */
+#include "engine.h"
+
+#include <string.h>
+
+/* A chunk's slots and their gradients should stay in the second-level cache, and a chunk should be
+ * long enough to make up for reading the weights. It depends on nothing but the program, so that
+ * memory does not grow with the rows of a call. */
+#define CHUNK_BYTES (1 << 20)
+#define CHUNK_LEAST 16
+#define CHUNK_MOST 512
+
+void *fnn_carve(fnn_arena *arena, int64_t count, int64_t size) {
+    int64_t bytes, end;
+    if (arena->used < 0 || !fnn_size_product(count, size, &bytes) ||
+        __builtin_add_overflow(arena->used, bytes, &end) || end > INT64_MAX - 64) {
+        arena->used = -1;
+        return NULL;
+    }
+    void *carved = arena->memory ? arena->memory + arena->used : NULL;
+    arena->used = (end + 63) / 64 * 64; /* the next one begins on a cache line */
+    return carved;
+}
+
+static bool parameter_fits(const fnn_program *program, const fnn_parameter *p) {
+    int64_t length;
+    return p->rows >= 1 && p->columns >= 1 && p->stride >= p->columns && p->offset >= 0 &&
+           fnn_size_product(p->rows, p->stride, &length) && length <= program->size &&
+           p->offset <= program->size - length;
+}
+
+/* Whether a parameter of the op is there and of this shape; an optional one may be absent. */
+static bool has_shape(const fnn_program *program, const fnn_op *op, int which, int64_t rows,
+                      int64_t columns, bool optional) {
+    const int32_t number = op->parameters[which];
+    if (number < 0)
+        return optional;
+    if (number >= program->parameter_count)
+        return false;
+    const fnn_parameter *p = &program->parameters[number];
+    return p->rows == rows && p->columns == columns;
+}
+
+static bool op_fits(const fnn_program *program, int32_t number) {
+    const fnn_op *op = &program->ops[number];
+    const bool two = op->kind == FNN_OP_GATE || op->kind == FNN_OP_ADD || op->kind == FNN_OP_CONCAT;
+    /* An op reads only slots that are written before it. */
+    if (op->output != number + 1)
+        return false;
+    for (int i = 0; i < (two ? 2 : 1); i++)
+        if (op->inputs[i] < 0 || op->inputs[i] > number)
+            return false;
+    const int64_t I = program->slots[op->inputs[0]].width, O = program->slots[op->output].width;
+    const int64_t second = two ? program->slots[op->inputs[1]].width : 0;
+    switch (op->kind) {
+    case FNN_OP_DENSE:
+        return has_shape(program, op, 0, I, O, false) && has_shape(program, op, 1, 1, O, true);
+    case FNN_OP_ACTIVATION:
+    case FNN_OP_SOFTMAX:
+        return I == O;
+    case FNN_OP_DROPOUT:
+        return I == O && op->constant >= 0 && op->constant < 1;
+    case FNN_OP_LAYER_NORM:
+        return I == O && has_shape(program, op, 0, 1, O, false) &&
+               has_shape(program, op, 1, 1, O, false);
+    case FNN_OP_GATE: /* its backward kernel sets both gradients */
+        return I == O && second == O && has_shape(program, op, 0, 1, 1, true) &&
+               op->inputs[0] != op->inputs[1] && !op->accumulate[0] && !op->accumulate[1];
+    case FNN_OP_ADD:
+        return I == O && second == O;
+    case FNN_OP_CONCAT:
+        return I + second == O;
+    }
+    return false;
+}
+
+static bool program_fits(const fnn_program *program) {
+    if (program->op_count < 1 || program->slot_count != program->op_count + 1 || program->size < 0)
+        return false;
+    for (int32_t s = 0; s < program->slot_count; s++)
+        if (program->slots[s].width < 1 || program->slots[s].width > INT32_MAX)
+            return false;
+    for (int32_t p = 0; p < program->parameter_count; p++)
+        if (!parameter_fits(program, &program->parameters[p]))
+            return false;
+    for (int32_t n = 0; n < program->op_count; n++)
+        if (!op_fits(program, n))
+            return false;
+    return true;
+}
+
+static void mark_trainable(fnn_engine *engine) {
+    const fnn_program *program = &engine->program;
+    engine->trainable[0] = false;
+    for (int32_t n = 0; n < program->op_count; n++) {
+        const fnn_op *op = &program->ops[n];
+        bool trainable = op->parameters[0] >= 0 || engine->trainable[op->inputs[0]];
+        if (op->inputs[1] >= 0)
+            trainable |= engine->trainable[op->inputs[1]];
+        engine->trainable[op->output] = trainable;
+    }
+}
+
+static int64_t chunk_rows(const fnn_engine *engine) {
+    int64_t row_bytes = 0;
+    for (int32_t s = 0; s < engine->program.slot_count; s++)
+        row_bytes += 2 * engine->element * fnn_leading_dimension(engine->program.slots[s].width);
+    const int64_t rows = CHUNK_BYTES / row_bytes;
+    return rows < CHUNK_LEAST ? CHUNK_LEAST : rows > CHUNK_MOST ? CHUNK_MOST : rows;
+}
+
+/* Copy an array of the program into the block, once there is one. */
+static const void *keep(fnn_arena *arena, const void *array, int64_t count, int64_t size) {
+    void *copy = fnn_carve(arena, count, size);
+    if (copy && count > 0)
+        memcpy(copy, array, (size_t)(count * size));
+    return copy;
+}
+
+static fnn_engine *lay_out(fnn_arena *arena, const fnn_program *program) {
+    fnn_engine *engine = fnn_carve(arena, 1, sizeof *engine);
+    fnn_program copy = *program;
+    copy.slots = keep(arena, program->slots, program->slot_count, sizeof *copy.slots);
+    copy.parameters =
+        keep(arena, program->parameters, program->parameter_count, sizeof *copy.parameters);
+    copy.ops = keep(arena, program->ops, program->op_count, sizeof *copy.ops);
+    bool *trainable = fnn_carve(arena, program->slot_count, sizeof *trainable);
+    if (engine)
+        *engine = (fnn_engine){.program = copy, .trainable = trainable};
+    return engine;
+}
+
+fnn_status fnn_engine_create(fnn_engine **engine, const fnn_program *program, fnn_dtype dtype) {
+    if (!program_fits(program))
+        return FNN_BAD_PROGRAM;
+    fnn_arena measure = {NULL, 0};
+    lay_out(&measure, program);
+    fnn_arena arena = {measure.used < 0 ? NULL : fnn_alloc(measure.used, 1), 0};
+    if (!arena.memory)
+        return FNN_NO_MEMORY;
+    fnn_engine *made = lay_out(&arena, program);
+    made->kernels = fnn_kernels_of(dtype);
+    made->dtype = dtype;
+    made->element = dtype == FNN_FLOAT32 ? sizeof(float) : sizeof(double);
+    made->chunk = chunk_rows(made);
+    mark_trainable(made);
+    *engine = made;
+    return FNN_OK;
+}
+
+void fnn_engine_free(fnn_engine *engine) {
+    fnn_free(engine); /* it stands at the head of its block */
+}
+
+int64_t fnn_first_outside(const int64_t *values, int64_t count, int64_t limit) {
+    for (int64_t n = 0; n < count; n++)
+        if (values[n] < 0 || values[n] >= limit)
+            return n;
+    return -1;
+}

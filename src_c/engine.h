@@ -1,0 +1,75 @@
+/* What the parts of the engine share; not part of the ABI. */
+#ifndef FASTNN_ENGINE_H
+#define FASTNN_ENGINE_H
+
+#include "fastnn.h"
+
+struct fnn_engine {
+    fnn_program program; /* its arrays are copies in the same block of memory */
+    bool *trainable;     /* by slot: whether it depends on a parameter */
+    const fnn_kernels *kernels;
+    fnn_dtype dtype;
+    int64_t element; /* bytes of a number */
+    int64_t chunk;   /* rows that go through the network together */
+};
+
+/* One block of memory, carved into arrays. With memory NULL it only measures: the same code first
+ * counts the bytes, then hands them out. */
+typedef struct {
+    char *memory;
+    int64_t used; /* -1 after an overflow */
+} fnn_arena;
+
+/* Returns NULL while it measures. */
+void *fnn_carve(fnn_arena *arena, int64_t count, int64_t size);
+
+typedef struct {
+    char *at;
+    int64_t ld;
+} fnn_matrix;
+
+/* One call's way through the program: its workspace, and the chunk of rows that it is at. */
+typedef struct {
+    const fnn_engine *engine;
+    const char *parameters;
+    char *gradient; /* the flat vector, or NULL */
+    char *input_gradient;
+    bool training; /* whether dropout is on */
+    uint64_t seed, step;
+
+    /* The workspace, for at most `rows` rows. */
+    void *memory;
+    int64_t rows;
+    fnn_matrix *slots, *gradients; /* by slot */
+    char *saved;                   /* by op, two numbers a row, of layer norms only */
+    double *row_loss, *hits;
+    char *X, *Y, *weight; /* where rows are gathered */
+    int64_t *labels;
+    char *flat; /* the gradient of a training step */
+
+    /* The chunk. */
+    int64_t B, first_row;
+
+    const fnn_poll *poll;
+    int64_t work;     /* since the clock was last read */
+    int64_t asked_at; /* nanoseconds */
+} fnn_run;
+
+/* Count work, in multiply-adds or as long; false when the poll function wants to stop. */
+bool fnn_go_on(fnn_run *run, int64_t work);
+
+/* Run the ops over the chunk; false when interrupted. The backward pass starts from the gradient of
+ * the scores: first the gradients of all slots that need one, then those of the parameters. */
+bool fnn_forward(fnn_run *run);
+bool fnn_backward(fnn_run *run);
+
+static inline char *fnn_at(const fnn_engine *engine, const char *base, int64_t elements) {
+    return (char *)base + elements * engine->element;
+}
+
+/* Rows of slots begin on a cache line. */
+static inline int64_t fnn_leading_dimension(int64_t width) {
+    return (width + 15) / 16 * 16;
+}
+
+#endif

@@ -1,0 +1,281 @@
+/* fastnn: the C ABI of the core. Usable without Python; nothing here allocates unless it says so.
+ *
+ * Letters: B rows of a batch, I inputs and O outputs of a layer, N the length of a flat vector.
+ * A matrix is row-major: element (r, c) of X stands at X[r * ldx + c]. A leading dimension counts
+ * elements, is at least the row's length, and what lies between rows is neither read nor written.
+ * Every pointer is aligned to its element; more alignment is never needed. A size of 0 is allowed
+ * wherever the result is defined without an element: nothing is read, and sums are 0.
+ *
+ * The same bits always: every output element is one sum, in the order of the index, by one thread.
+ * So a result depends neither on the rows around it nor on how the work was cut into pieces. */
+#ifndef FASTNN_H
+#define FASTNN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum { FNN_FLOAT32, FNN_FLOAT64 } fnn_dtype;
+
+typedef enum {
+    FNN_OK,
+    FNN_NO_MEMORY,   /* an allocation failed, or a size is beyond 2**63 bytes */
+    FNN_INTERRUPTED, /* the poll function said so */
+    FNN_DIVERGED,    /* a loss or gradient is not finite */
+    FNN_BAD_PROGRAM, /* an index or width in the program is out of range */
+    FNN_UNKNOWN_ISA  /* no code path of this name, or not on this processor */
+} fnn_status;
+
+/* Activation functions, with the formulas of fastnn/activations.py. */
+typedef enum {
+    FNN_IDENTITY,
+    FNN_HEAVISIDE,
+    FNN_SIGMOID,
+    FNN_TANH,
+    FNN_RELU,
+    FNN_LEAKY_RELU,
+    FNN_ELU,
+    FNN_SELU,
+    FNN_GELU,
+    FNN_GELU_TANH,
+    FNN_SILU,
+    FNN_SOFTPLUS,
+    FNN_SOFTSIGN,
+    FNN_MISH,
+    FNN_SINE,
+    FNN_EXP
+} fnn_function;
+
+/* Losses, with the formulas of fastnn/losses.py. */
+typedef enum { FNN_MSE, FNN_MAE, FNN_HUBER, FNN_CROSS_ENTROPY, FNN_BINARY_CROSS_ENTROPY } fnn_loss;
+
+/* What turns scores into predictions. */
+typedef enum { FNN_HEAD_IDENTITY, FNN_HEAD_SOFTMAX, FNN_HEAD_SIGMOID } fnn_head;
+
+/* ---- Kernels ------------------------------------------------------------------------------------
+ *
+ * One entry for every row of the table in fastnn/program/kernels.py. Arguments come in the order
+ * outputs, inputs, constants, sizes, leading dimensions. Arrays are of the table's dtype unless
+ * their type says otherwise. Outputs are set without being read; with `accumulate`, added to: the
+ * sum goes on from the old value. Outputs overlap nothing else unless the definition, in
+ * src_c/kernels, allows it. */
+typedef struct {
+    void (*dense_forward)(void *Y, const void *X, const void *W, const void *b, int64_t B,
+                          int64_t I, int64_t O, int64_t ldy, int64_t ldx, int64_t ldw);
+    void (*dense_backward_data)(void *dX, const void *dY, const void *W, bool accumulate, int64_t B,
+                                int64_t I, int64_t O, int64_t lddx, int64_t lddy, int64_t ldw);
+    void (*dense_backward_weights)(void *dW, void *db, const void *X, const void *dY,
+                                   bool accumulate, int64_t B, int64_t I, int64_t O, int64_t lddw,
+                                   int64_t ldx, int64_t lddy);
+
+    void (*activation_forward)(void *Y, const void *X, fnn_function function, double constant,
+                               int64_t B, int64_t O, int64_t ldy, int64_t ldx);
+    void (*activation_backward)(void *dX, const void *dY, const void *X, const void *Y,
+                                fnn_function function, double constant, bool accumulate, int64_t B,
+                                int64_t O, int64_t lddx, int64_t lddy, int64_t ldx, int64_t ldy);
+    void (*softmax_forward)(void *Y, const void *X, int64_t B, int64_t O, int64_t ldy, int64_t ldx);
+    void (*softmax_backward)(void *dX, const void *dY, const void *Y, bool accumulate, int64_t B,
+                             int64_t O, int64_t lddx, int64_t lddy, int64_t ldy);
+    void (*dropout)(void *Y, const void *X, double rate, uint64_t seed, uint64_t step,
+                    uint64_t layer, uint64_t first_row, bool accumulate, int64_t B, int64_t O,
+                    int64_t ldy, int64_t ldx);
+
+    void (*layer_norm_forward)(void *Y, void *mean, void *inverse_deviation, const void *X,
+                               const void *scale, const void *shift, double epsilon, int64_t B,
+                               int64_t O, int64_t ldy, int64_t ldx);
+    void (*layer_norm_backward_data)(void *dX, const void *dY, const void *X, const void *mean,
+                                     const void *inverse_deviation, const void *scale,
+                                     bool accumulate, int64_t B, int64_t O, int64_t lddx,
+                                     int64_t lddy, int64_t ldx);
+    void (*layer_norm_backward_parameters)(void *dscale, void *dshift, const void *dY,
+                                           const void *X, const void *mean,
+                                           const void *inverse_deviation, bool accumulate,
+                                           int64_t B, int64_t O, int64_t lddy, int64_t ldx);
+
+    void (*gate_forward)(void *Y, const void *U, const void *V, fnn_function function,
+                         double constant, int64_t B, int64_t O, int64_t ldy, int64_t ldu,
+                         int64_t ldv);
+    void (*gate_backward)(void *dU, void *dV, const void *dY, const void *U, const void *V,
+                          fnn_function function, double constant, int64_t B, int64_t O,
+                          int64_t lddu, int64_t lddv, int64_t lddy, int64_t ldu, int64_t ldv);
+    void (*gate_backward_beta)(void *dbeta, const void *dY, const void *U, const void *V,
+                               double beta, bool accumulate, int64_t B, int64_t O, int64_t lddy,
+                               int64_t ldu, int64_t ldv);
+
+    void (*copy)(void *Y, const void *X, bool accumulate, int64_t B, int64_t O, int64_t ldy,
+                 int64_t ldx);
+    void (*gather_rows)(void *Y, const void *X, const int64_t *index, int64_t B, int64_t I,
+                        int64_t ldy, int64_t ldx);
+    int64_t (*first_nonfinite)(const void *X, int64_t B, int64_t I, int64_t ldx);
+
+    void (*loss)(double *row_loss, double *hits, void *dZ, const void *Z, const void *T,
+                 const void *weight, fnn_loss function, double constant, double factor, int64_t B,
+                 int64_t O, int64_t lddz, int64_t ldz, int64_t ldt);
+    void (*loss_labels)(double *row_loss, double *hits, void *dZ, const void *Z,
+                        const int64_t *labels, const void *weight, double constant, double factor,
+                        int64_t B, int64_t O, int64_t lddz, int64_t ldz);
+
+    double (*penalty)(void *dW, const void *W, double l1, double l2, int64_t N);
+    double (*sum_of_squares)(const void *g, int64_t N);
+    void (*clip)(void *g, double limit, int64_t N);
+    void (*scale)(void *g, double factor, int64_t N);
+    void (*sgd_update)(void *w, void *velocity, const void *g, double rate, double momentum,
+                       bool nesterov, double weight_decay, int64_t N);
+    void (*adam_update)(void *w, void *m, void *v, const void *g, double rate, double beta1,
+                        double beta2, double epsilon, double weight_decay, bool decoupled,
+                        uint64_t step, int64_t N);
+    void (*rmsprop_update)(void *w, void *v, void *buffer, const void *g, double rate, double decay,
+                           double momentum, double epsilon, double weight_decay, int64_t N);
+} fnn_kernels;
+
+/* Choose the code path for the whole process: "" takes the best one of this processor. Call it
+ * once, before anything else. FNN_UNKNOWN_ISA leaves the choice as it was. */
+fnn_status fnn_choose_isa(const char *name);
+const fnn_kernels *fnn_kernels_of(fnn_dtype dtype);
+const char *fnn_isa(void);        /* name of the chosen path */
+const char *fnn_isa_reason(void); /* why this one */
+const char *fnn_isas(void);       /* names of all paths, separated by commas */
+const char *fnn_compiler(void);   /* what compiled the core */
+
+/* ---- Programs ----------------------------------------------------------------------------------
+ *
+ * What fastnn/program/program.py describes, in plain structs. */
+typedef struct {
+    int64_t width;
+} fnn_slot;
+
+typedef struct {
+    int64_t rows, columns;
+    int64_t offset, stride; /* in the flat vector; what lies between rows is 0 and stays 0 */
+    double l1, l2;          /* penalty: l1 * sum|w| + l2/2 * sum(w**2) */
+    bool regularized;       /* whether the optimizer's weight decay touches it */
+} fnn_parameter;
+
+typedef enum {
+    FNN_OP_DENSE,      /* parameters: weight, bias or -1 */
+    FNN_OP_ACTIVATION, /* constant: that of the function */
+    FNN_OP_SOFTMAX,
+    FNN_OP_DROPOUT,    /* constant: the rate */
+    FNN_OP_LAYER_NORM, /* parameters: scale, shift; constant: epsilon */
+    FNN_OP_GATE,       /* inputs: value, gate; parameters: beta or -1, else constant */
+    FNN_OP_ADD,
+    FNN_OP_CONCAT
+} fnn_op_kind;
+
+typedef struct {
+    fnn_op_kind kind;
+    int32_t inputs[2]; /* slots; -1 where there is no second one */
+    int32_t output;
+    bool accumulate[2];    /* whether the backward pass adds to the gradient of the input */
+    int32_t parameters[2]; /* -1: none */
+    fnn_function function;
+    double constant;
+} fnn_op;
+
+/* Slot 0 is the input; the last op writes the scores. */
+typedef struct {
+    const fnn_slot *slots;
+    const fnn_parameter *parameters;
+    const fnn_op *ops;
+    int32_t slot_count, parameter_count, op_count;
+    int64_t size; /* of the flat vector of parameters */
+    fnn_loss loss;
+    double loss_constant;
+    fnn_head head;
+} fnn_program;
+
+/* A program made ready to run. It never changes, so any number of calls may share it. */
+typedef struct fnn_engine fnn_engine;
+
+/* Copies the program. Sets *engine on FNN_OK only. Allocates. */
+fnn_status fnn_engine_create(fnn_engine **engine, const fnn_program *program, fnn_dtype dtype);
+void fnn_engine_free(fnn_engine *engine); /* NULL is allowed */
+
+/* ---- Runs --------------------------------------------------------------------------------------
+ *
+ * Each allocates one workspace of at most a chunk of rows before it changes anything, and nothing
+ * later. Matrices here have no space between rows. `parameters` is the flat vector. */
+
+/* Called from time to time, at least every 10 ms or so of work; what is not 0 stops the run with
+ * FNN_INTERRUPTED. */
+typedef struct {
+    int (*ask)(void *context);
+    void *context;
+} fnn_poll;
+
+typedef struct {
+    const void *X;         /* (rows, inputs) */
+    const void *Y;         /* (rows, outputs), or NULL where there are labels */
+    const int64_t *labels; /* (rows), each in 0..outputs-1, with FNN_CROSS_ENTROPY only; or NULL */
+    const void *weight;    /* (rows), at least 0, or NULL: 1 for each */
+    int64_t rows;
+} fnn_batch;
+
+/* Sets out (rows, outputs) to the predictions for X (rows, inputs). */
+fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, void *out, const void *X,
+                       int64_t rows, const fnn_poll *poll);
+
+/* Sets *loss to the mean loss with penalties, *hits to the share of right outputs (NaN where the
+ * loss has none), and, where they are not NULL, gradient to the gradient in the flat vector, and
+ * input_gradient (rows, inputs) to the gradient of the loss without penalties in the inputs.
+ * Dropout is on with `training`, its masks keyed by seed and step. */
+fnn_status fnn_loss_and_gradient(const fnn_engine *engine, const void *parameters,
+                                 const fnn_batch *batch, bool training, uint64_t seed,
+                                 uint64_t step, double *loss, double *hits, void *gradient,
+                                 void *input_gradient, const fnn_poll *poll);
+
+/* Optimizers, with the formulas of fastnn/optimizers.py. */
+typedef enum { FNN_SGD, FNN_ADAM, FNN_RMSPROP } fnn_optimizer_kind;
+
+typedef struct {
+    fnn_optimizer_kind kind;
+    double momentum;              /* SGD, RMSprop */
+    bool nesterov;                /* SGD */
+    double beta1, beta2;          /* Adam */
+    bool decoupled;               /* Adam: weight decay apart from the gradient, as in AdamW */
+    double decay;                 /* RMSprop */
+    double epsilon;               /* Adam, RMSprop */
+    double weight_decay;          /* of regularized parameters */
+    double clip_value, clip_norm; /* 0: none */
+    void *moments;                /* flat vectors: Adam's 2; RMSprop's 1; 1 more with momentum */
+    uint64_t step;                /* steps taken so far; also in the key of the dropout masks */
+} fnn_optimizer;
+
+typedef struct {
+    const int64_t *order; /* (count), numbers of rows, or NULL: as they come */
+    int64_t count;        /* rows to go over */
+    int64_t batch_size;   /* the last batch may be smaller */
+    uint64_t seed;        /* of the dropout masks */
+    const double *rates;  /* (steps) learning rates */
+    double *losses;       /* (steps) set to every batch's loss before its update */
+    double *hits;         /* (steps) set to its share of right outputs */
+    int64_t steps;        /* at most ceil(count / batch_size) */
+} fnn_schedule;
+
+/* Takes training steps. Sets *taken to how many were taken whole, also on FNN_INTERRUPTED and
+ * FNN_DIVERGED; parameters, moments and optimizer->step stand behind the last of them. */
+fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, const fnn_batch *batch,
+                         const fnn_schedule *schedule, fnn_optimizer *optimizer, int64_t *taken,
+                         const fnn_poll *poll);
+
+/* ---- Common code
+ * -------------------------------------------------------------------------------*/
+
+/* Position of the first value outside 0..limit-1, or -1. */
+int64_t fnn_first_outside(const int64_t *values, int64_t count, int64_t limit);
+
+/* Philox4x32-10 of Salmon et al. 2011: four random words from a counter and a key. */
+void fnn_philox4x32(uint32_t words[4], const uint32_t counter[4], const uint32_t key[2]);
+
+/* Memory aligned to a cache line, not cleared; NULL where there is none. All of the core's memory
+ * comes from here. */
+void *fnn_alloc(int64_t count, int64_t size);
+void fnn_free(void *memory);
+
+/* Make the allocation after the next `count` ones fail, once; a negative count: none. For tests. */
+void fnn_alloc_fail_after(int64_t count);
+
+/* Whether a * b of two sizes stays below 2**63; sets *product if so. */
+bool fnn_size_product(int64_t a, int64_t b, int64_t *product);
+
+#endif
