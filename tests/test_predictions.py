@@ -1,0 +1,96 @@
+"""Whole networks predict what their layers say, and evaluate what they predict."""
+
+import naive
+import networks
+import numpy as np
+import pytest
+import tolerance
+
+from fastnn.backends import get
+
+SEEDS = range(30)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_network_predicts_what_its_layers_say(backend, seed):
+    described = networks.random_network(seed)
+    executable = networks.compile_network(described, backend)
+    weights = {p.name: executable.view(p).tolist() for p in executable.program.parameters}
+    X = np.random.default_rng(seed).normal(0, 1, (5, described.inputs))
+    want = networks.forward(described.layers, weights, X.tolist())
+    np.testing.assert_allclose(
+        networks.predict(executable, X), want, rtol=tolerance.PREDICTION, atol=tolerance.PREDICTION
+    )
+
+
+def test_ten_consecutive_networks_have_layers_of_every_kind():
+    # Guards the guard: the networks above are only worth what they hold.
+    kinds = {
+        type(layer).__name__ + getattr(layer, "kind", "")
+        for seed in range(10)
+        for layer in networks.random_network(seed).layers
+    }
+    gates = {f"Gated{kind}" for kind in networks.fn.GATES}
+    assert kinds == {"Dense", "Activation", "Dropout", "LayerNorm", "Residual", "Concat", *gates}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+def test_the_loss_of_a_batch_is_the_weighted_mean_of_its_rows(backend, seed, weighted):
+    described = networks.random_network(seed)
+    executable = networks.compile_network(described, backend)
+    program = executable.program
+    batch = networks.random_batch(program, 7, weighted=weighted, labels=seed % 2 == 0)
+    weights = {p.name: executable.view(p).tolist() for p in program.parameters}
+    *body, last = described.layers
+    if described.loss.heads:  # the loss takes the scores, before the head
+        last = networks.fn.Dense(last.units)
+    scores = networks.forward([*body, last], weights, batch.X.tolist())
+    T = batch.Y if batch.Y.ndim == 2 else np.eye(program.outputs)[batch.Y]
+    w = np.ones(7) if batch.weight is None else batch.weight
+    rows = naive.loss(scores, T.tolist(), None, described.loss.name, described.loss.constant, 1)
+    penalty = sum(
+        naive.penalty(None, np.ravel(weights[p.name]).tolist(), p.l1, p.l2)["return"]
+        for p in program.parameters
+    )
+    loss = w @ rows["row_loss"] / w.sum() + penalty
+    share = np.nan if rows["hits"][0] is None else w @ rows["hits"] / w.sum()
+    got = executable.evaluate(batch)
+    np.testing.assert_allclose(got, (loss, share), rtol=tolerance.PREDICTION)
+    assert networks.gradient_of(executable, batch)[0] == pytest.approx(got[0], rel=1e-14)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_float32_is_float64_but_for_rounding(backend, seed):
+    described = networks.random_network(seed)
+    wide = networks.compile_network(described, get("reference"))
+    narrow = networks.compile_network(described, backend, "float32")
+    X = np.random.default_rng(seed).normal(0, 1, (9, described.inputs))
+    np.testing.assert_allclose(
+        networks.predict(narrow, X.astype(np.float32)),
+        networks.predict(wide, X),
+        rtol=2e-5,
+        atol=2e-5,
+    )
+
+
+def test_dropout_is_off_when_predicting_and_on_when_training(backend):
+    described = networks.Described(
+        [networks.fn.Dense(8, "tanh"), networks.fn.Dropout(0.5), networks.fn.Dense(3)],
+        4,
+        networks.losses.MeanSquaredError(),
+    )
+    executable = networks.compile_network(described, backend)
+    batch = networks.random_batch(executable.program, 6)
+    quiet = executable.evaluate(batch)[0]
+    losses = [
+        networks.gradient_of(executable, batch, training=True, seed=s, step=t)[0]
+        for s, t in ((0, 0), (0, 1), (1, 0), (0, 0))
+    ]
+    assert losses[0] == losses[3]
+    assert len({quiet, *losses}) == 4
+
+
+def test_no_rows_give_no_predictions(backend):
+    executable = networks.compile_network(networks.random_network(5), backend)
+    assert networks.predict(executable, np.empty((0, executable.program.inputs))).size == 0
