@@ -1,178 +1,166 @@
-"""A Network as plain data and back: what `save`, `load`, copying and pickling share."""
+"""A network as plain data and back: what saving, loading, copying and pickling share."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn import configuration
-from fastnn.errors import ModelFileError
-from fastnn.layers import check_layers
+from fastnn import checks, configuration
+from fastnn.backends import Executable
+from fastnn.errors import ModelFileError, unknown_name
+from fastnn.inputs import DTYPES
+from fastnn.layers import Layer, check_layers
 from fastnn.losses import Loss
 from fastnn.optimizers import Optimizer
-from fastnn.program import Program, lower
+from fastnn.program import choose_loss, lower
+from fastnn.training import TrainingState
 
-if TYPE_CHECKING:
-    from fastnn.network import Network
-
-__all__ = ["contents", "load", "restore", "save"]
+__all__ = ["Snapshot", "fill", "read", "tensors_of", "write"]
 
 Array = npt.NDArray[Any]
 Tensors = dict[str, Array]
 
-FIELDS = {
-    "layers",
-    "input_size",
-    "loss",
-    "optimizer",
-    "dtype",
-    "seed",
-    "epochs",
-    "cursor",
-    "step",
-    "metadata",
-}
+LARGEST_COUNT = 2**64 - 1
 
 
-def contents(network: Network) -> tuple[dict[str, Any], Tensors]:
-    """Return a network as a description in plain JSON, and its tensors.
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a network is: its description, where its training stands, and its tensors.
 
-    A parameter stands under its name, the moments of the optimizer under ``optimizer.0.`` and so on
-    and the name.
+    Attributes
+    ----------
+    layers, loss, optimizer, dtype, seed, metadata
+        As given to the Network; `loss` is None for ``"auto"``.
+    input_size : int or None
+        None while it is not known; then there are no tensors.
+    epochs, cursor, step
+        As in `TrainingState` and `OptimizerState`.
+    tensors : dict of str to ndarray
+        A parameter stands under its name, the moments of the optimizer under ``optimizer.0.`` and
+        so on and the name.
     """
-    description: dict[str, Any] = {
-        "layers": configuration.to_config(network.layers),
-        "input_size": network.input_size,
-        "loss": configuration.to_config(network._loss),
-        "optimizer": configuration.to_config(network.optimizer),
-        "dtype": str(network.dtype),
-        "seed": network.seed,
-        "epochs": network.epochs,
-        "cursor": [0, 0, 0],
-        "step": network.steps,
-        "metadata": network.metadata,
-    }
-    executable, tensors = network._executable, {}
-    if executable is not None:
-        state = network._state
-        description["cursor"] = list(state.cursor)
-        for p in executable.program.parameters:
-            tensors[p.name] = executable.view(p).copy()
-            for number, moment in enumerate(state.optimizer.moments):
-                name = f"optimizer.{number}.{p.name}"
-                tensors[name] = executable.view(p, moment).copy()
-    return description, tensors
+
+    layers: tuple[Layer, ...]
+    input_size: int | None
+    loss: Loss | None
+    optimizer: Optimizer
+    dtype: str
+    seed: int
+    epochs: int
+    cursor: tuple[int, int, int]
+    step: int
+    metadata: dict[str, Any]
+    tensors: Tensors = field(repr=False)
 
 
-def save(network: Network, path: str | os.PathLike[str]) -> None:
+PLAIN = {f.name for f in fields(Snapshot)} - {"tensors"}
+
+
+def tensors_of(executable: Executable, state: TrainingState) -> Tensors:
+    """Return copies of the parameters and moments, without padding, by name."""
+    return {name: view.copy() for name, view in _views(executable, state).items()}
+
+
+def fill(executable: Executable, state: TrainingState, tensors: Tensors) -> None:
+    """Write tensors into the parameters and moments that they are named after."""
+    for name, view in _views(executable, state).items():
+        view[...] = tensors[name]
+
+
+def _views(executable: Executable, state: TrainingState) -> Tensors:
+    views = {}
+    for p in executable.program.parameters:
+        views[p.name] = executable.view(p)
+        for number, moment in enumerate(state.optimizer.moments):
+            views[f"optimizer.{number}.{p.name}"] = executable.view(p, moment)
+    return views
+
+
+def write(path: str | os.PathLike[str], snapshot: Snapshot) -> None:
     """Write a network to a file; see `Network.save`."""
     from fastnn.formats import model_file  # with hashing and JSON: not every program needs them
 
-    model_file.write(path, *contents(network))
+    plain = {name: configuration.to_config(getattr(snapshot, name)) for name in sorted(PLAIN)}
+    model_file.write(path, plain, snapshot.tensors)
 
 
-def load(
-    kind: type[Network], path: str | os.PathLike[str], backend: str, threads: int | None
-) -> Network:
-    """Read a network from a file; see `Network.load`."""
+def read(path: str | os.PathLike[str]) -> Snapshot:
+    """Read a network from a file; see `Network.load`.
+
+    Everything is checked before anything as large as the network is allocated beside the file.
+    """
     from fastnn.formats import model_file
 
-    description, tensors = model_file.read(path)
+    plain, tensors = model_file.read(path)
     try:
-        return restore(kind, description, tensors, backend, threads)
-    except (TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
+        return _parse(plain, tensors)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         text = str(error) or type(error).__name__
         raise ModelFileError(f"{os.fspath(path)!r} holds no valid network: {text[:300]}") from error
 
 
-def restore(
-    kind: type[Network],
-    description: dict[str, Any],
-    tensors: Tensors,
-    backend: str,
-    threads: int | None = None,
-) -> Network:
-    """Return the network that `contents` took apart.
-
-    Everything is checked before anything as large as the network is allocated.
-
-    Raises
-    ------
-    TypeError, ValueError
-        When the description is wrong in itself, or does not fit the tensors.
-    """
-    if description.keys() != FIELDS:
-        odd = sorted(description.keys() ^ FIELDS)[0]
+def _parse(plain: dict[str, Any], tensors: Tensors) -> Snapshot:
+    if plain.keys() != PLAIN:
+        odd = sorted(plain.keys() ^ PLAIN)[0]
         raise ValueError(f"the field {odd[:100]!r} is missing or unknown")
-    layers = check_layers(configuration.from_config(description["layers"]), "the file")
-    optimizer = configuration.from_config(description["optimizer"])
-    loss = configuration.from_config(description["loss"])
+    layers = check_layers(configuration.from_config(plain["layers"]), "the file")
+    optimizer = configuration.from_config(plain["optimizer"])
+    loss = configuration.from_config(plain["loss"])
     if not isinstance(optimizer, Optimizer) or not isinstance(loss, (Loss, type(None))):
         raise ValueError("the optimizer or the loss is of the wrong type")
-    size = description["input_size"]
-    if size is not None:
-        program = lower(layers, _count("input_size", size, 1), loss)
-        _check_tensors(program, optimizer, tensors, description["dtype"])
-    elif tensors:
-        raise ValueError("there are tensors, but no input size")
-    network = kind(
-        layers,
-        input_size=size,
-        loss="auto" if loss is None else loss,
-        optimizer=optimizer,
-        dtype=description["dtype"],
-        seed=_count("seed", description["seed"]),
-        backend=backend,
-        threads=threads,
-    )
-    if not isinstance(description["metadata"], dict):
+    choose_loss(layers, loss)
+    if plain["dtype"] not in DTYPES:
+        raise unknown_name("dtype", plain["dtype"], DTYPES)
+    if not isinstance(plain["cursor"], list) or len(plain["cursor"]) != 3:
+        raise ValueError("the cursor must be three counts")
+    if not isinstance(plain["metadata"], dict):
         raise ValueError("the metadata is no object")
-    network.metadata = description["metadata"]
-    if network._executable is not None:
-        _fill(network, description, tensors)
-    return network
+    rows, batch_size, done = (_count("cursor", value) for value in plain["cursor"])
+    snapshot = Snapshot(
+        layers,
+        plain["input_size"],
+        loss,
+        optimizer,
+        plain["dtype"],
+        _count("seed", plain["seed"]),
+        _count("epochs", plain["epochs"]),
+        (rows, batch_size, done),
+        _count("step", plain["step"]),
+        plain["metadata"],
+        tensors,
+    )
+    _check_tensors(snapshot)
+    return snapshot
 
 
-def _fill(network: Network, description: dict[str, Any], tensors: Tensors) -> None:
-    executable, state = network._executable, network._state
-    assert executable is not None
-    for p in executable.program.parameters:
-        executable.view(p)[...] = tensors[p.name]
-        for number, moment in enumerate(state.optimizer.moments):
-            executable.view(p, moment)[...] = tensors[f"optimizer.{number}.{p.name}"]
-    cursor = description["cursor"]
-    if not isinstance(cursor, list) or len(cursor) != 3:
-        raise ValueError(f"the cursor must be three counts, got {cursor!r}")
-    state.epochs = _count("epochs", description["epochs"])
-    state.optimizer.step = _count("step", description["step"])
-    rows, batch_size, done = (_count("cursor", value) for value in cursor)
-    state.cursor = rows, batch_size, done
-
-
-def _check_tensors(program: Program, optimizer: Optimizer, tensors: Tensors, dtype: object) -> None:
+def _check_tensors(snapshot: Snapshot) -> None:
     """Hold the tensors against the program: names, shapes and types, one for one."""
-    expected = {}
-    for p in program.parameters:
-        names = (p.name, *(f"optimizer.{n}.{p.name}" for n in range(optimizer.moment_count)))
-        expected.update(dict.fromkeys(names, p.shape))
+    tensors, expected = snapshot.tensors, {}
+    if snapshot.input_size is not None:
+        size = checks.whole_number("input_size", snapshot.input_size, 1)
+        for p in lower(snapshot.layers, size, snapshot.loss).parameters:
+            moments = range(snapshot.optimizer.moment_count)
+            names = (p.name, *(f"optimizer.{number}.{p.name}" for number in moments))
+            expected.update(dict.fromkeys(names, p.shape))
     if tensors.keys() != expected.keys():
         odd = sorted(tensors.keys() ^ expected.keys())[0]
         raise ValueError(f"the tensor {odd[:100]!r} is missing or unknown")
     for name, shape in expected.items():
-        tensor = tensors[name]
-        if tensor.shape != shape or str(tensor.dtype) != dtype:
+        if tensors[name].shape != shape or tensors[name].dtype != snapshot.dtype:
             raise ValueError(
-                f"the tensor {name!r} is {tensor.dtype} of shape {tensor.shape}, the layers ask "
-                f"for {str(dtype)[:100]} of shape {shape}"
+                f"the tensor {name!r} is {tensors[name].dtype} of shape {tensors[name].shape}, the "
+                f"layers ask for {snapshot.dtype} of shape {shape}"
             )
-        if name.startswith("optimizer.1.") and np.any(tensor < 0) and optimizer.name != "rmsprop":
+    # The mean squares of Adam and RMSprop are rooted.
+    squares = {"adam": 1, "adamw": 1, "rmsprop": 0}.get(snapshot.optimizer.name)
+    for name in expected:
+        if name.startswith(f"optimizer.{squares}.") and np.any(tensors[name] < 0):
             raise ValueError(f"the tensor {name!r} holds a negative mean square")
 
 
-def _count(name: str, value: object, low: int = 0) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 2**64:
-        raise ValueError(f"{name} must be a whole number from {low}, got {str(value)[:100]}")
-    return value
+def _count(name: str, value: object) -> int:
+    return checks.whole_number(name, value, 0, LARGEST_COUNT)
