@@ -94,3 +94,37 @@ def test_dropout_is_off_when_predicting_and_on_when_training(backend):
 def test_no_rows_give_no_predictions(backend):
     executable = networks.compile_network(networks.random_network(5), backend)
     assert networks.predict(executable, np.empty((0, executable.program.inputs))).size == 0
+
+
+# Sizes around the tiles, where the kernels meet: all of a step at once, against the reference.
+WIDTHS = (1, 13, 14, 15, 16, 17, 31, 33, 65, 1031)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 13, 14, 15, 16, 17, 33, 64, 257])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_steps_of_any_size_agree_with_the_reference(compiled, dtype, rows):
+    for width in WIDTHS if rows < 100 else (1, 17):
+        described = networks.Described(
+            [
+                networks.fn.Dense(width, "tanh"),
+                networks.fn.Dropout(0.2),
+                networks.fn.Gated(33, "geglu"),
+                networks.fn.Dense(width, "silu"),
+                networks.fn.Dense(7, "softmax"),
+            ],
+            29,
+            networks.losses.CrossEntropy(),
+        )
+        told = []
+        for backend, kind in ((compiled, dtype), (get("reference"), "float64")):
+            executable = networks.compile_network(described, backend, kind)
+            batch = networks.random_batch(executable.program, rows, kind, seed=rows)
+            told.append(
+                (
+                    networks.predict(executable, batch.X),
+                    *networks.gradient_of(executable, batch, training=True, seed=1, step=2),
+                )
+            )
+        bound = tolerance.PREDICTION if dtype == "float64" else 1e-5
+        for got, want in zip(*told, strict=True):
+            assert np.abs(got - want).max() <= bound * np.abs(want).max()
