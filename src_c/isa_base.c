@@ -4,7 +4,14 @@
 #include <math.h>
 #include <string.h>
 
+#ifdef __SSE2__
+#    include <immintrin.h>
+#elif defined(__aarch64__)
+#    include <arm_neon.h>
+#endif
+
 #define ISA base
+#define VECTOR_BYTES 16
 
 #include "kernels/functions.inc"
 
