@@ -15,6 +15,11 @@ from setuptools.command.build_ext import build_ext
 # One thin file for each instruction set: all include the same kernels, each has its own flags.
 ISA_FLAGS: dict[str, list[str]] = {
     "src_c/isa_base.c": [],
+    "src_c/isa_avx2.c": ["-mavx2", "-mfma"],
+    "src_c/isa_avx512.c": [
+        *("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"),
+        "-mprefer-vector-width=512",
+    ],
 }
 
 # No -ffast-math: it switches denormals off for the whole process that loads the library.

@@ -3,25 +3,66 @@
 
 #include <string.h>
 
-extern const fnn_kernels fnn_kernels_float32__base, fnn_kernels_float64__base;
+#define DECLARE(isa)                                                                               \
+    extern const fnn_kernels fnn_kernels_float32__##isa, fnn_kernels_float64__##isa;
+#define PATH(isa) #isa, &fnn_kernels_float32__##isa, &fnn_kernels_float64__##isa
 
-static const char *reason = "the only path of this build";
+DECLARE(base)
+static bool always(void) {
+    return true;
+}
+
+#ifdef __x86_64__
+DECLARE(avx2)
+DECLARE(avx512)
+/* The compiler's support asks the operating system too, whether it saves the wide registers. */
+static bool has_avx2(void) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+static bool has_avx512(void) {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+}
+#    define ISAS "avx512, avx2, base"
+#else
+#    define ISAS "base"
+#endif
+
+/* The best first. */
+static const struct {
+    const char *name;
+    const fnn_kernels *float32, *float64;
+    bool (*supported)(void);
+} paths[] = {
+#ifdef __x86_64__
+    {PATH(avx512), has_avx512},
+    {PATH(avx2), has_avx2},
+#endif
+    {PATH(base), always},
+};
+
+enum { PATHS = sizeof paths / sizeof *paths };
+
+static int chosen = PATHS - 1;
+static const char *reason = "not chosen yet";
 
 fnn_status fnn_choose_isa(const char *name) {
-    if (strcmp(name, "") == 0)
+    for (int n = 0; n < PATHS; n++) {
+        if ((*name && strcmp(name, paths[n].name) != 0) || !paths[n].supported())
+            continue;
+        chosen = n;
+        reason = *name ? "asked for by FASTNN_ISA" : "the best one that this processor has";
         return FNN_OK;
-    if (strcmp(name, "base") != 0)
-        return FNN_UNKNOWN_ISA;
-    reason = "asked for by name";
-    return FNN_OK;
+    }
+    return FNN_UNKNOWN_ISA;
 }
 
 const fnn_kernels *fnn_kernels_of(fnn_dtype dtype) {
-    return dtype == FNN_FLOAT32 ? &fnn_kernels_float32__base : &fnn_kernels_float64__base;
+    return dtype == FNN_FLOAT32 ? paths[chosen].float32 : paths[chosen].float64;
 }
 
 const char *fnn_isa(void) {
-    return "base";
+    return paths[chosen].name;
 }
 
 const char *fnn_isa_reason(void) {
@@ -29,7 +70,7 @@ const char *fnn_isa_reason(void) {
 }
 
 const char *fnn_isas(void) {
-    return "base";
+    return ISAS;
 }
 
 #ifdef __clang__
