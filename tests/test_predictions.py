@@ -11,6 +11,10 @@ from fastnn.backends import get
 SEEDS = range(30)
 
 
+def close(got, want, dtype="float64"):
+    assert np.abs(got - want).max() <= tolerance.PASS[dtype] * np.abs(want).max()
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_network_predicts_what_its_layers_say(backend, seed):
     described = networks.random_network(seed)
@@ -18,9 +22,7 @@ def test_a_network_predicts_what_its_layers_say(backend, seed):
     weights = {p.name: executable.view(p).tolist() for p in executable.program.parameters}
     X = np.random.default_rng(seed).normal(0, 1, (5, described.inputs))
     want = networks.forward(described.layers, weights, X.tolist())
-    np.testing.assert_allclose(
-        networks.predict(executable, X), want, rtol=tolerance.PREDICTION, atol=tolerance.PREDICTION
-    )
+    close(networks.predict(executable, X), np.array(want))
 
 
 def test_ten_consecutive_networks_have_layers_of_every_kind():
@@ -56,8 +58,9 @@ def test_the_loss_of_a_batch_is_the_weighted_mean_of_its_rows(backend, seed, wei
     loss = w @ rows["row_loss"] / w.sum() + penalty
     share = np.nan if rows["hits"][0] is None else w @ rows["hits"] / w.sum()
     got = executable.evaluate(batch)
-    np.testing.assert_allclose(got, (loss, share), rtol=tolerance.PREDICTION)
-    assert networks.gradient_of(executable, batch)[0] == pytest.approx(got[0], rel=1e-14)
+    np.testing.assert_allclose(got, (loss, share), rtol=tolerance.PASS["float64"])
+    loss = networks.gradient_of(executable, batch)[0]
+    assert loss == pytest.approx(got[0], rel=tolerance.REGROUPED)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -66,12 +69,7 @@ def test_float32_is_float64_but_for_rounding(backend, seed):
     wide = networks.compile_network(described, get("reference"))
     narrow = networks.compile_network(described, backend, "float32")
     X = np.random.default_rng(seed).normal(0, 1, (9, described.inputs))
-    np.testing.assert_allclose(
-        networks.predict(narrow, X.astype(np.float32)),
-        networks.predict(wide, X),
-        rtol=2e-5,
-        atol=2e-5,
-    )
+    close(networks.predict(narrow, X.astype(np.float32)), networks.predict(wide, X), "float32")
 
 
 def test_dropout_is_off_when_predicting_and_on_when_training(backend):
@@ -125,6 +123,5 @@ def test_steps_of_any_size_agree_with_the_reference(compiled, dtype, rows):
                     *networks.gradient_of(executable, batch, training=True, seed=1, step=2),
                 )
             )
-        bound = tolerance.PREDICTION if dtype == "float64" else 1e-5
         for got, want in zip(*told, strict=True):
-            assert np.abs(got - want).max() <= bound * np.abs(want).max()
+            close(got, want, dtype)
