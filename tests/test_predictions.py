@@ -94,6 +94,25 @@ def test_no_rows_give_no_predictions(backend):
     assert networks.predict(executable, np.empty((0, executable.program.inputs))).size == 0
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nan_and_infinity_spread_through_a_network_as_in_the_reference(compiled, seed, value):
+    patterns = []
+    for backend in (compiled, get("reference")):
+        executable = networks.compile_network(networks.random_network(seed), backend)
+        batch = networks.random_batch(executable.program, 9)
+        batch.X[4, seed % executable.program.inputs] = value
+        told = [networks.predict(executable, batch.X)]
+        told += networks.gradient_of(executable, batch)
+        batch.X[4] = 0
+        weights = executable.view(executable.program.parameters[seed % 2])
+        weights.flat[seed % weights.size] = value
+        told += [networks.predict(executable, batch.X), *networks.gradient_of(executable, batch)]
+        patterns.append([np.where(np.isfinite(t), 0, t) for t in told])
+    for got, want in zip(*patterns, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
 # Sizes around the tiles, where the kernels meet: all of a step at once, against the reference.
 WIDTHS = (1, 13, 14, 15, 16, 17, 31, 33, 65, 1031)
 
