@@ -12,7 +12,9 @@ import math
 
 import numpy as np
 
-# The constant of each class. `exact` has no rounding of its own: the correctly rounded truth.
+# The constant of each class. `exact` has no rounding of its own: the correctly rounded truth. Over
+# all calls of the tests, the worst of the NumPy reference is 0.60 of its bound (mish in float32),
+# the worst of the C core 0.71 (mish in float64).
 CLASSES = {
     "exact": 0.0,
     # K products and K sums of unit roundoff eps / 2, against a truth that is no worse.
