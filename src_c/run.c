@@ -45,9 +45,9 @@ static void lay_out(fnn_run *run, fnn_arena *arena, int parts) {
     run->gradients = fnn_carve(arena, program->slot_count, sizeof(fnn_matrix));
     for (int32_t s = 0; s < program->slot_count; s++) {
         fnn_matrix slot = {NULL, 0}, gradient = {NULL, 0};
-        if (s > 0) /* the input is used where it is, or gathered into X */
+        if (s > 0) /* the input is used where it is, or gathered; so is its gradient */
             slot = carve_slot(arena, run, s);
-        if (parts & BACKWARD)
+        if (s > 0 && parts & BACKWARD)
             gradient = carve_slot(arena, run, s);
         if (arena->memory) {
             run->slots[s] = slot;
@@ -304,38 +304,37 @@ static void update(const fnn_run *run, char *parameters, const fnn_optimizer *o,
 
 /* One step; the parameters and the optimizer change last, and only together. */
 static fnn_status take_step(fnn_run *run, char *parameters, const fnn_batch *batch,
-                            const fnn_schedule *schedule, fnn_optimizer *optimizer, int64_t s) {
-    const int64_t P = run->engine->program.size, first = s * schedule->batch_size;
-    const int64_t left = schedule->count - first;
-    const int64_t rows = left < schedule->batch_size ? left : schedule->batch_size;
-    const int64_t *order = schedule->order ? schedule->order + first : NULL;
-    double *loss = &schedule->losses[s];
+                            const fnn_steps *steps, fnn_optimizer *optimizer, int64_t s) {
+    const int64_t P = run->engine->program.size, first = s * steps->batch_size;
+    const int64_t left = steps->rows - first;
+    const int64_t rows = left < steps->batch_size ? left : steps->batch_size;
+    const int64_t *order = steps->order ? steps->order + first : NULL;
     run->step = optimizer->step;
-    if (!batch_loss(run, batch, order, first, rows, loss, &schedule->hits[s]))
+    if (!batch_loss(run, batch, order, first, rows, &steps->losses[s], &steps->hits[s]))
         return FNN_INTERRUPTED;
-    if (!isfinite(*loss) || run->engine->kernels->first_nonfinite(run->gradient, 1, P, P) >= 0)
+    if (!isfinite(steps->losses[s]) ||
+        run->engine->kernels->first_nonfinite(run->gradient, 1, P, P) >= 0)
         return FNN_DIVERGED;
     clip(run, optimizer);
     optimizer->step++;
-    update(run, parameters, optimizer, schedule->rates[s]);
+    update(run, parameters, optimizer, steps->rates[s]);
     return FNN_OK;
 }
 
 fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, const fnn_batch *batch,
-                         const fnn_schedule *schedule, fnn_optimizer *optimizer, int64_t *taken,
+                         const fnn_steps *steps, fnn_optimizer *optimizer, int64_t *taken,
                          const fnn_poll *poll) {
     fnn_run run = {.engine = engine,
                    .parameters = parameters,
                    .training = true,
-                   .seed = schedule->seed,
+                   .seed = steps->seed,
                    .poll = poll};
-    const int64_t rows =
-        schedule->count < schedule->batch_size ? schedule->count : schedule->batch_size;
-    const int parts = LOSS | BACKWARD | FLAT | (schedule->order ? GATHER : 0);
+    const int64_t rows = steps->rows < steps->batch_size ? steps->rows : steps->batch_size;
+    const int parts = LOSS | BACKWARD | FLAT | (steps->order ? GATHER : 0);
     fnn_status status = begin(&run, rows, parts);
     run.gradient = run.flat;
-    for (*taken = 0; *taken < schedule->steps && status == FNN_OK;) {
-        status = take_step(&run, parameters, batch, schedule, optimizer, *taken);
+    for (*taken = 0; *taken < steps->count && status == FNN_OK;) {
+        status = take_step(&run, parameters, batch, steps, optimizer, *taken);
         *taken += status == FNN_OK;
     }
     fnn_free(run.memory);
