@@ -7,6 +7,7 @@ import pytest
 import tolerance
 
 from fastnn.backends import get
+from fastnn.optimizers import SGD
 
 SEEDS = range(30)
 
@@ -117,7 +118,7 @@ def test_nan_and_infinity_spread_through_a_network_as_in_the_reference(compiled,
 WIDTHS = (1, 13, 14, 15, 16, 17, 31, 33, 65, 1031)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 13, 14, 15, 16, 17, 33, 64, 257])
+@pytest.mark.parametrize("rows", [1, 2, 13, 14, 15, 16, 17, 33, 64, 257, 1025, 2600])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_steps_of_any_size_agree_with_the_reference(compiled, dtype, rows):
     for width in WIDTHS if rows < 100 else (1, 17):
@@ -136,11 +137,11 @@ def test_steps_of_any_size_agree_with_the_reference(compiled, dtype, rows):
         for backend, kind in ((compiled, dtype), (get("reference"), "float64")):
             executable = networks.compile_network(described, backend, kind)
             batch = networks.random_batch(executable.program, rows, kind, seed=rows)
-            told.append(
-                (
-                    networks.predict(executable, batch.X),
-                    *networks.gradient_of(executable, batch, training=True, seed=1, step=2),
-                )
-            )
+            outputs = [networks.predict(executable, batch.X), *executable.evaluate(batch)]
+            outputs += networks.gradient_of(executable, batch, training=True, seed=1, step=2)
+            loss, hits, rates = np.empty(1), np.empty(1), np.full(1, 0.1)
+            state = executable.new_state(SGD())
+            executable.run_steps(batch, None, rows, state, rates, 3, loss, hits)
+            told.append([*outputs, executable.parameters, loss, hits])
         for got, want in zip(*told, strict=True):
             close(got, want, dtype)
