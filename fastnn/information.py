@@ -10,7 +10,7 @@ from fastnn.backends import threads
 __all__ = ["info", "version"]
 
 # Shown where they are installed: their versions change what fastnn does.
-PACKAGES = ("numpy", "safetensors", "tqdm", "numba", "scikit-learn", "polars")
+PACKAGES = ("numpy", "tqdm", "numba", "scikit-learn", "polars")
 
 
 def version() -> str:

@@ -161,7 +161,8 @@ class Network(Model):
         Raises
         ------
         DivergenceError
-            When the loss or its gradient is not finite; no step is taken.
+            When the loss, its gradient or the updated weights are not finite; the weights are as
+            they were.
         """
         program, batch = self._batch(X, y, sample_weight)
         executable = self._executable or self._build(program)

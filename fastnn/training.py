@@ -268,20 +268,24 @@ def take_step(executable: Executable, state: TrainingState, batch: Batch, seed: 
     Raises
     ------
     DivergenceError
-        When the loss or its gradient is not finite; no step is taken.
+        When the loss, its gradient or the updated parameters are not finite; the parameters are as
+        they were.
     """
     loss, share = np.empty(1), np.empty(1)
     optimizer = state.optimizer
     rate = optimizer.optimizer.schedule.rates(
         np.array([optimizer.step]), np.array([float(state.epochs)])
     )
-    if not executable.run_steps(batch, None, len(batch), optimizer, rate, seed, loss, share):
+    finite = executable.parameters.copy()
+    taken = executable.run_steps(batch, None, len(batch), optimizer, rate, seed, loss, share)
+    if not taken or not np.isfinite(executable.parameters).all():
+        _keep_finite(executable, optimizer, finite)
         raise DivergenceError(optimizer.step, state.epochs + 1, float(loss[0]))
     return float(loss[0])
 
 
 def _keep_finite(executable: Executable, state: OptimizerState, finite: Any) -> None:
-    """Go back to the parameters of the epoch's start where the current ones are not finite."""
+    """Go back to the parameters that were kept where the current ones are not finite."""
     if not np.isfinite(executable.parameters).all():
         executable.parameters[...] = finite
     if not np.isfinite(state.moments).all():

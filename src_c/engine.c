@@ -63,9 +63,10 @@ static bool op_fits(const fnn_program *program, int32_t number) {
     case FNN_OP_LAYER_NORM:
         return I == O && has_shape(program, op, 0, 1, O, false) &&
                has_shape(program, op, 1, 1, O, false);
-    case FNN_OP_GATE: /* its backward kernel sets both gradients */
+    case FNN_OP_GATE: /* its backward kernel sets the gradients of both inputs, always */
         return I == O && second == O && has_shape(program, op, 0, 1, 1, true) &&
-               op->inputs[0] != op->inputs[1] && !op->accumulate[0] && !op->accumulate[1];
+               op->inputs[0] > 0 && op->inputs[1] > 0 && op->inputs[0] != op->inputs[1] &&
+               !op->accumulate[0] && !op->accumulate[1];
     case FNN_OP_ADD:
         return I == O && second == O;
     case FNN_OP_CONCAT:

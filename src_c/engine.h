@@ -63,6 +63,18 @@ bool fnn_go_on(fnn_run *run, int64_t work);
 bool fnn_forward(fnn_run *run);
 bool fnn_backward(fnn_run *run);
 
+/* What a run needs of the workspace, beside the slots. */
+enum { FNN_RUN_LOSS = 1, FNN_RUN_BACKWARD = 2, FNN_RUN_GATHER = 4, FNN_RUN_FLAT = 8 };
+
+/* Plan a run over batches of at most `rows` rows: all the memory that it will need. */
+fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts);
+
+/* Set loss, hits and the gradients that are wanted, of `rows` rows of the batch: those that `order`
+ * numbers, or without one those from `first` on. False when interrupted. */
+bool fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *order, int64_t first,
+                    int64_t rows, double *loss, double *hits);
+
+/* Like strchr, it takes what must not be written and what may be. */
 static inline char *fnn_at(const fnn_engine *engine, const char *base, int64_t elements) {
     return (char *)base + elements * engine->element;
 }

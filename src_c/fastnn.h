@@ -23,7 +23,7 @@ typedef enum {
     FNN_INTERRUPTED, /* the poll function said so */
     FNN_DIVERGED,    /* a loss or gradient is not finite */
     FNN_BAD_PROGRAM, /* an index or width in the program is out of range */
-    FNN_UNKNOWN_ISA  /* no code path of this name, or not on this processor */
+    FNN_UNKNOWN_ISA  /* there is no code path of this name here */
 } fnn_status;
 
 /* Activation functions, with the formulas of fastnn/activations.py. */
@@ -242,20 +242,20 @@ typedef struct {
 } fnn_optimizer;
 
 typedef struct {
-    const int64_t *order; /* (count), numbers of rows, or NULL: as they come */
-    int64_t count;        /* rows to go over */
+    const int64_t *order; /* (rows), numbers of rows of the batch, or NULL: as they come */
+    int64_t rows;         /* to go over */
     int64_t batch_size;   /* the last batch may be smaller */
     uint64_t seed;        /* of the dropout masks */
-    const double *rates;  /* (steps) learning rates */
-    double *losses;       /* (steps) set to every batch's loss before its update */
-    double *hits;         /* (steps) set to its share of right outputs */
-    int64_t steps;        /* at most ceil(count / batch_size) */
-} fnn_schedule;
+    const double *rates;  /* (count) learning rates */
+    double *losses;       /* (count) set to every batch's loss before its update */
+    double *hits;         /* (count) set to its share of right outputs */
+    int64_t count;        /* at most ceil(rows / batch_size) */
+} fnn_steps;
 
 /* Takes training steps. Sets *taken to how many were taken whole, also on FNN_INTERRUPTED and
  * FNN_DIVERGED; parameters, moments and optimizer->step stand behind the last of them. */
 fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, const fnn_batch *batch,
-                         const fnn_schedule *schedule, fnn_optimizer *optimizer, int64_t *taken,
+                         const fnn_steps *steps, fnn_optimizer *optimizer, int64_t *taken,
                          const fnn_poll *poll);
 
 /* ---- Common code

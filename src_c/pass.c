@@ -93,6 +93,10 @@ static bool dense_backward_weights(fnn_run *run, const fnn_op *op, fnn_matrix X,
     return true;
 }
 
+static bool drops(const fnn_run *run, const fnn_op *op) {
+    return run->training && op->constant > 0;
+}
+
 static bool forward(fnn_run *run, const fnn_op *op) {
     const fnn_engine *e = run->engine;
     const fnn_kernels *k = e->kernels;
@@ -109,7 +113,7 @@ static bool forward(fnn_run *run, const fnn_op *op) {
         k->softmax_forward(Y.at, X.at, B, O, Y.ld, X.ld);
         break;
     case FNN_OP_DROPOUT:
-        if (run->training)
+        if (drops(run, op))
             k->dropout(Y.at, X.at, op->constant, run->seed, run->step,
                        (uint64_t)(op - e->program.ops), (uint64_t)run->first_row, false, B, O, Y.ld,
                        X.ld);
@@ -169,7 +173,7 @@ static bool backward_data(fnn_run *run, const fnn_op *op) {
         k->softmax_backward(dX.at, dY.at, Y.at, adds, B, O, dX.ld, dY.ld, Y.ld);
         break;
     case FNN_OP_DROPOUT:
-        if (run->training)
+        if (drops(run, op))
             k->dropout(dX.at, dY.at, op->constant, run->seed, run->step,
                        (uint64_t)(op - e->program.ops), (uint64_t)run->first_row, adds, B, O, dX.ld,
                        dY.ld);

@@ -1,4 +1,4 @@
-/* The calls of an engine: predictions, the loss and its gradient, and whole training steps. */
+/* The calls of an engine without training: predictions, the loss, its gradient. */
 #define _POSIX_C_SOURCE 200809L /* clock_gettime */
 #include "engine.h"
 
@@ -10,9 +10,6 @@
  * time: asking may mean to wait for a lock. */
 #define POLL_WORK (1 << 20)
 #define POLL_NANOSECONDS 5000000
-
-/* What a call needs of the workspace. */
-enum { LOSS = 1, BACKWARD = 2, GATHER = 4, FLAT = 8 };
 
 static int64_t nanoseconds(void) {
     struct timespec now;
@@ -45,9 +42,9 @@ static void lay_out(fnn_run *run, fnn_arena *arena, int parts) {
     run->gradients = fnn_carve(arena, program->slot_count, sizeof(fnn_matrix));
     for (int32_t s = 0; s < program->slot_count; s++) {
         fnn_matrix slot = {NULL, 0}, gradient = {NULL, 0};
-        if (s > 0) /* the input is used where it is, or gathered into X */
+        if (s > 0) /* the input is used where it is, or gathered; so is its gradient */
             slot = carve_slot(arena, run, s);
-        if (parts & BACKWARD)
+        if (s > 0 && parts & FNN_RUN_BACKWARD)
             gradient = carve_slot(arena, run, s);
         if (arena->memory) {
             run->slots[s] = slot;
@@ -55,22 +52,21 @@ static void lay_out(fnn_run *run, fnn_arena *arena, int parts) {
         }
     }
     run->saved = fnn_carve(arena, 2 * program->op_count * rows, element);
-    if (parts & LOSS) {
+    if (parts & FNN_RUN_LOSS) {
         run->row_loss = fnn_carve(arena, rows, sizeof(double));
         run->hits = fnn_carve(arena, rows, sizeof(double));
     }
-    if (parts & GATHER) {
+    if (parts & FNN_RUN_GATHER) {
         run->X = fnn_carve(arena, rows * program->slots[0].width, element);
         run->Y = fnn_carve(arena, rows * program->slots[program->op_count].width, element);
         run->labels = fnn_carve(arena, rows, sizeof(int64_t));
         run->weight = fnn_carve(arena, rows, element);
     }
-    if (parts & FLAT)
+    if (parts & FNN_RUN_FLAT)
         run->flat = fnn_carve(arena, program->size, element);
 }
 
-/* Plan a run over batches of at most `rows` rows: all the memory that it will need. */
-static fnn_status begin(fnn_run *run, int64_t rows, int parts) {
+fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts) {
     run->rows = rows < run->engine->chunk ? rows : run->engine->chunk;
     run->asked_at = nanoseconds();
     fnn_arena measure = {NULL, 0};
@@ -105,7 +101,7 @@ fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, void *o
     fnn_run run = {.engine = engine, .parameters = parameters, .poll = poll};
     const int32_t scores = engine->program.op_count;
     const int64_t I = engine->program.slots[0].width, O = engine->program.slots[scores].width;
-    fnn_status status = begin(&run, rows, 0);
+    fnn_status status = fnn_begin(&run, rows, 0);
     for (int64_t r = 0; r < rows && status == FNN_OK; r += run.B) {
         run.B = chunk_of(&run, rows - r);
         set_input(&run, fnn_at(engine, X, r * I));
@@ -196,10 +192,8 @@ static double penalties(const fnn_run *run) {
     return total;
 }
 
-/* Loss, hits and the gradients that are wanted, of `rows` rows of the batch: those that `order`
- * numbers, or without one those from `first` on. False when interrupted. */
-static bool batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *order, int64_t first,
-                       int64_t rows, double *loss, double *hits) {
+bool fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *order, int64_t first,
+                    int64_t rows, double *loss, double *hits) {
     const fnn_engine *e = run->engine;
     const int64_t I = e->program.slots[0].width;
     const bool backward = run->gradient || run->input_gradient;
@@ -244,100 +238,10 @@ fnn_status fnn_loss_and_gradient(const fnn_engine *engine, const void *parameter
                    .seed = seed,
                    .step = step,
                    .poll = poll};
-    const int parts = gradient || input_gradient ? LOSS | BACKWARD : LOSS;
-    fnn_status status = begin(&run, batch->rows, parts);
-    if (status == FNN_OK && !batch_loss(&run, batch, NULL, 0, batch->rows, loss, hits))
+    const int parts = gradient || input_gradient ? FNN_RUN_LOSS | FNN_RUN_BACKWARD : FNN_RUN_LOSS;
+    fnn_status status = fnn_begin(&run, batch->rows, parts);
+    if (status == FNN_OK && !fnn_batch_loss(&run, batch, NULL, 0, batch->rows, loss, hits))
         status = FNN_INTERRUPTED;
-    fnn_free(run.memory);
-    return status;
-}
-
-/* Clip the gradient: its elements, then its norm over all parameters. */
-static void clip(const fnn_run *run, const fnn_optimizer *optimizer) {
-    const fnn_kernels *k = run->engine->kernels;
-    const int64_t P = run->engine->program.size;
-    if (optimizer->clip_value > 0)
-        k->clip(run->gradient, optimizer->clip_value, P);
-    if (optimizer->clip_norm > 0) {
-        const double norm = sqrt(k->sum_of_squares(run->gradient, P));
-        if (norm > optimizer->clip_norm)
-            k->scale(run->gradient, optimizer->clip_norm / norm, P);
-    }
-}
-
-/* How many flat vectors the optimizer remembers. */
-static int moment_count(const fnn_optimizer *o) {
-    const int averages = o->kind == FNN_ADAM ? 2 : o->kind == FNN_RMSPROP ? 1 : 0;
-    return averages + (o->kind != FNN_ADAM && o->momentum > 0);
-}
-
-static char *moment(const fnn_run *run, const fnn_optimizer *o, int which, const fnn_parameter *p) {
-    const fnn_engine *e = run->engine;
-    return which < moment_count(o) ? fnn_at(e, o->moments, which * e->program.size + p->offset)
-                                   : NULL;
-}
-
-static void update(const fnn_run *run, char *parameters, const fnn_optimizer *o, double rate) {
-    const fnn_engine *e = run->engine;
-    const fnn_kernels *k = e->kernels;
-    for (int32_t n = 0; n < e->program.parameter_count; n++) {
-        const fnn_parameter *p = &e->program.parameters[n];
-        const int64_t N = p->rows * p->stride;
-        const double weight_decay = p->regularized ? o->weight_decay : 0;
-        char *w = fnn_at(e, parameters, p->offset), *g = fnn_at(e, run->gradient, p->offset);
-        char *first = moment(run, o, 0, p), *second = moment(run, o, 1, p);
-        switch (o->kind) {
-        case FNN_SGD:
-            k->sgd_update(w, first, g, rate, o->momentum, o->nesterov, weight_decay, N);
-            break;
-        case FNN_ADAM:
-            k->adam_update(w, first, second, g, rate, o->beta1, o->beta2, o->epsilon, weight_decay,
-                           o->decoupled, o->step, N);
-            break;
-        case FNN_RMSPROP:
-            k->rmsprop_update(w, first, second, g, rate, o->decay, o->momentum, o->epsilon,
-                              weight_decay, N);
-            break;
-        }
-    }
-}
-
-/* One step; the parameters and the optimizer change last, and only together. */
-static fnn_status take_step(fnn_run *run, char *parameters, const fnn_batch *batch,
-                            const fnn_schedule *schedule, fnn_optimizer *optimizer, int64_t s) {
-    const int64_t P = run->engine->program.size, first = s * schedule->batch_size;
-    const int64_t left = schedule->count - first;
-    const int64_t rows = left < schedule->batch_size ? left : schedule->batch_size;
-    const int64_t *order = schedule->order ? schedule->order + first : NULL;
-    double *loss = &schedule->losses[s];
-    run->step = optimizer->step;
-    if (!batch_loss(run, batch, order, first, rows, loss, &schedule->hits[s]))
-        return FNN_INTERRUPTED;
-    if (!isfinite(*loss) || run->engine->kernels->first_nonfinite(run->gradient, 1, P, P) >= 0)
-        return FNN_DIVERGED;
-    clip(run, optimizer);
-    optimizer->step++;
-    update(run, parameters, optimizer, schedule->rates[s]);
-    return FNN_OK;
-}
-
-fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, const fnn_batch *batch,
-                         const fnn_schedule *schedule, fnn_optimizer *optimizer, int64_t *taken,
-                         const fnn_poll *poll) {
-    fnn_run run = {.engine = engine,
-                   .parameters = parameters,
-                   .training = true,
-                   .seed = schedule->seed,
-                   .poll = poll};
-    const int64_t rows =
-        schedule->count < schedule->batch_size ? schedule->count : schedule->batch_size;
-    const int parts = LOSS | BACKWARD | FLAT | (schedule->order ? GATHER : 0);
-    fnn_status status = begin(&run, rows, parts);
-    run.gradient = run.flat;
-    for (*taken = 0; *taken < schedule->steps && status == FNN_OK;) {
-        status = take_step(&run, parameters, batch, schedule, optimizer, *taken);
-        *taken += status == FNN_OK;
-    }
     fnn_free(run.memory);
     return status;
 }

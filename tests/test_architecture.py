@@ -33,7 +33,7 @@ SHARED_BY_BACKENDS = {"__init__", "base", "threads"}
 
 # Imported with the package. Any other package waits until somebody asks for it, in a function; only
 # the file that exists for a package may have it at its head.
-BASE_DEPENDENCIES = {"numpy", "safetensors", "tqdm"}
+BASE_DEPENDENCIES = {"numpy", "tqdm"}
 OWNERS = {"sklearn": ("sklearn",), "numba": ("backends.numba_cpu", "backends.cuda")}
 
 RUNS_CODE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}

@@ -545,7 +545,8 @@ def as_nobody(action):
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_what_may_not_be_read_or_written_is_a_permission_error(tmp_path_factory):
+def test_what_may_not_be_read_or_written_is_a_permission_error():
+    # not in tmp_path, which nobody but its owner may enter
     folder = Path(os.path.realpath("/tmp"), f"fastnn-{os.getpid()}-{os.urandom(4).hex()}")
     folder.mkdir(mode=0o755)
     path = folder / "model.fnn"

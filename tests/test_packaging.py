@@ -80,10 +80,10 @@ def test_the_version_is_that_of_the_distribution():
     assert fastnn.__version__ == importlib.metadata.version("fastnn-core")
 
 
-def test_the_base_dependencies_are_numpy_safetensors_and_tqdm():
+def test_the_base_dependencies_are_numpy_and_tqdm():
     requirements = importlib.metadata.requires("fastnn-core")
     base = {line.split(">")[0].strip() for line in requirements if "extra ==" not in line}
-    assert base == {"numpy", "safetensors", "tqdm"}
+    assert base == {"numpy", "tqdm"}
 
 
 def test_the_command_is_installed():

@@ -16,9 +16,9 @@ WIDE = Described(
     [
         fn.Dense(1031, "relu"),
         fn.Dropout(0.2),
+        fn.Dense(131, "gelu", l2=1e-3),
         fn.LayerNorm(),
-        fn.Residual([fn.Gated(1031, "swiglu")]),
-        fn.Dense(37, "gelu", l2=1e-3),
+        fn.Residual([fn.Gated(131, "swiglu")]),
         fn.Dense(10, "softmax"),
     ],
     130,

@@ -89,7 +89,7 @@ def shuffled(epoch):
     return np.random.default_rng(epoch).permutation(ROWS)
 
 
-def close(got, want, bound=tolerance.TRAJECTORY):
+def close(got, want, bound=tolerance.TRAJECTORY["float64"]):
     scale = np.abs(want).max(initial=1e-300)
     assert np.abs(got - want).max(initial=0) <= bound * scale
 
@@ -137,7 +137,7 @@ def test_twenty_steps_follow_the_formulas(backend, optimizer):
         loss, gradient, _ = networks.gradient_of(
             executable, batch, training=True, seed=SEED, step=step
         )
-        assert walk.losses[step] == pytest.approx(loss, rel=tolerance.TRAJECTORY)
+        assert walk.losses[step] == pytest.approx(loss, rel=tolerance.TRAJECTORY["float64"])
         args = executable.program, optimizer, executable.parameters, gradient, moments
         naive_step(*args, step + 1)
     close(walk.executable.parameters, executable.parameters)
@@ -155,8 +155,8 @@ def test_every_backend_walks_the_path_of_the_reference(compiled, optimizer):
     close(walk.executable.parameters, want.executable.parameters)
     for got, moment in zip(walk.state.moments, want.state.moments, strict=True):
         close(got, moment)
-    np.testing.assert_allclose(walk.losses, want.losses, rtol=tolerance.TRAJECTORY)
-    np.testing.assert_allclose(walk.hits, want.hits, rtol=tolerance.TRAJECTORY)
+    np.testing.assert_allclose(walk.losses, want.losses, rtol=tolerance.TRAJECTORY["float64"])
+    np.testing.assert_allclose(walk.hits, want.hits, rtol=tolerance.TRAJECTORY["float64"])
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -165,13 +165,13 @@ def test_random_networks_walk_the_path_of_the_reference(compiled, seed):
     walk = Walk(compiled, optimizer, described).epochs()
     want = Walk(get("reference"), optimizer, described).epochs()
     close(walk.executable.parameters, want.executable.parameters)
-    np.testing.assert_allclose(walk.losses, want.losses, rtol=tolerance.TRAJECTORY)
+    np.testing.assert_allclose(walk.losses, want.losses, rtol=tolerance.TRAJECTORY["float64"])
 
 
 def test_float32_walks_beside_float64(backend):
     walk = Walk(backend, KINDS["momentum"], dtype="float32").epochs()
     want = Walk(get("reference"), KINDS["momentum"]).epochs()
-    close(walk.executable.parameters, want.executable.parameters, 1e-4)
+    close(walk.executable.parameters, want.executable.parameters, tolerance.TRAJECTORY["float32"])
 
 
 # -- rows, order, weights ------------------------------------------------------------------------
@@ -216,7 +216,7 @@ def test_a_batch_may_be_larger_than_the_table(backend):
     walk = Walk(backend, ADAM)
     loss = networks.gradient_of(walk.executable, walk.batch, training=True, seed=SEED)[0]
     assert walk.steps(batch_size=1000) == 1
-    assert walk.losses == [pytest.approx(loss, rel=1e-14)]
+    assert walk.losses == [pytest.approx(loss, rel=tolerance.REGROUPED)]
 
 
 def test_a_row_of_weight_0_teaches_nothing(backend):
@@ -227,8 +227,8 @@ def test_a_row_of_weight_0_teaches_nothing(backend):
     other.batch.Y[light] = 0
     walk.steps()
     other.steps()
-    close(walk.executable.parameters, other.executable.parameters, 1e-13)
-    np.testing.assert_allclose(walk.losses, other.losses, rtol=1e-13)
+    close(walk.executable.parameters, other.executable.parameters, tolerance.REGROUPED)
+    np.testing.assert_allclose(walk.losses, other.losses, rtol=tolerance.REGROUPED)
 
 
 def test_only_the_ratios_of_the_weights_count(backend):
@@ -258,7 +258,7 @@ def test_every_step_has_the_rate_of_its_place(backend):
     single.steps(rates=[0, 0, 0.1, 0, 0])
     batch = Batch(*(a[10:15] for a in (walk.batch.X, walk.batch.Y, walk.batch.weight)))
     gradient = networks.gradient_of(walk.executable, batch, training=True, seed=SEED, step=2)[1]
-    close(single.executable.parameters, start - 0.1 * gradient, 1e-14)
+    close(single.executable.parameters, start - 0.1 * gradient, tolerance.REGROUPED)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

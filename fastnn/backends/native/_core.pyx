@@ -12,48 +12,7 @@ ctypedef fused real:
     float
     double
 
-DTYPES = {"float32": FNN_FLOAT32, "float64": FNN_FLOAT64}
-FUNCTIONS = {
-    "identity": FNN_IDENTITY,
-    "heaviside": FNN_HEAVISIDE,
-    "sigmoid": FNN_SIGMOID,
-    "tanh": FNN_TANH,
-    "relu": FNN_RELU,
-    "leaky_relu": FNN_LEAKY_RELU,
-    "elu": FNN_ELU,
-    "selu": FNN_SELU,
-    "gelu": FNN_GELU,
-    "gelu_tanh": FNN_GELU_TANH,
-    "silu": FNN_SILU,
-    "softplus": FNN_SOFTPLUS,
-    "softsign": FNN_SOFTSIGN,
-    "mish": FNN_MISH,
-    "sine": FNN_SINE,
-    "exp": FNN_EXP,
-}
-LOSSES = {
-    "mse": FNN_MSE,
-    "mae": FNN_MAE,
-    "huber": FNN_HUBER,
-    "cross_entropy": FNN_CROSS_ENTROPY,
-    "binary_cross_entropy": FNN_BINARY_CROSS_ENTROPY,
-}
-HEADS = {
-    "identity": FNN_HEAD_IDENTITY,
-    "softmax": FNN_HEAD_SOFTMAX,
-    "sigmoid": FNN_HEAD_SIGMOID,
-}
-OPS = {
-    "dense": FNN_OP_DENSE,
-    "activation": FNN_OP_ACTIVATION,
-    "softmax": FNN_OP_SOFTMAX,
-    "dropout": FNN_OP_DROPOUT,
-    "layer_norm": FNN_OP_LAYER_NORM,
-    "gate": FNN_OP_GATE,
-    "add": FNN_OP_ADD,
-    "concat": FNN_OP_CONCAT,
-}
-OPTIMIZERS = {"sgd": FNN_SGD, "adam": FNN_ADAM, "adamw": FNN_ADAM, "rmsprop": FNN_RMSPROP}
+include "names.pxi"
 
 
 def choose_isa(name):
@@ -365,9 +324,9 @@ cdef int64_t _run_steps(
     cdef fnn_batch batch = _batch[real](self, X, T, labels, weight)
     cdef real[:, ::1] moments = state.moments
     cdef fnn_optimizer optimizer = _optimizer(state.optimizer)
-    cdef fnn_schedule schedule = fnn_schedule(
-        order=NULL, count=X.shape[0], batch_size=batch_size, seed=seed, rates=&rates[0],
-        losses=&losses[0], hits=&hits[0], steps=rates.shape[0],
+    cdef fnn_steps steps = fnn_steps(
+        order=NULL, rows=X.shape[0], batch_size=batch_size, seed=seed, rates=&rates[0],
+        losses=&losses[0], hits=&hits[0], count=rates.shape[0],
     )
     cdef int64_t taken = 0
     cdef fnn_status status
@@ -380,17 +339,17 @@ cdef int64_t _run_steps(
     optimizer.step = state.step
     if order is not None:
         _need_inside("order", order, X.shape[0])
-        schedule.order = &order[0]
-        schedule.count = order.shape[0]
+        steps.order = &order[0]
+        steps.rows = order.shape[0]
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if schedule.steps > (schedule.count - 1) // batch_size + 1:
+    if steps.count > (steps.rows + batch_size - 1) // batch_size:
         raise ValueError(
-            f"{schedule.count} rows make fewer than {schedule.steps} batches of {batch_size}"
+            f"{steps.rows} rows make fewer than {steps.count} batches of {batch_size}"
         )
     with nogil:
         status = fnn_run_steps(
-            self.engine, &parameters[0], &batch, &schedule, &optimizer, &taken, &poll
+            self.engine, &parameters[0], &batch, &steps, &optimizer, &taken, &poll
         )
     state.step = optimizer.step
     _finish(status, raised)

@@ -147,18 +147,18 @@ cdef extern from "fastnn.h" nogil:
         void *moments
         uint64_t step
 
-    ctypedef struct fnn_schedule:
+    ctypedef struct fnn_steps:
         const int64_t *order
-        int64_t count, batch_size
+        int64_t rows, batch_size
         uint64_t seed
         const double *rates
         double *losses
         double *hits
-        int64_t steps
+        int64_t count
 
     fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, const fnn_batch *batch,
-                             const fnn_schedule *schedule, fnn_optimizer *optimizer,
-                             int64_t *taken, const fnn_poll *poll)
+                             const fnn_steps *steps, fnn_optimizer *optimizer, int64_t *taken,
+                             const fnn_poll *poll)
 
     int64_t fnn_first_outside(const int64_t *values, int64_t count, int64_t limit)
     void fnn_philox4x32(uint32_t *words, const uint32_t *counter, const uint32_t *key)

@@ -1,0 +1,145 @@
+"""The commands that use a saved network, ``evaluate``, ``predict`` and ``show``, and ``info``."""
+
+from __future__ import annotations
+
+import argparse
+import reprlib
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from fastnn.cli import terminal
+from fastnn.cli.parser import UsageError
+from fastnn.cli.sources import (
+    SavedModel,
+    check_options,
+    check_output,
+    count_rows,
+    kind_of,
+    load_images,
+    load_set,
+)
+from fastnn.data import TableEncoder, read_table
+from fastnn.information import info as facts
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["evaluate", "info", "predict", "show"]
+
+FEW_ROWS = 10  # of a data set that is shown rather than worked through
+MOST_NAMES = 12
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    """Print the loss, and the accuracy or r2, of a saved network."""
+    kind = kind_of(arguments.data)
+    check_options(kind, arguments.folder)
+    model = SavedModel.load(arguments.model, arguments.backend, arguments.threads)
+    model.check_suits(kind)
+    if model.encoder is not None:
+        table = model.encoder.encode_with_target(_read_rows(model, arguments.data))
+        X, y = table.X, table.y
+        text = f"{arguments.data}: {count_rows(len(y), table.dropped_rows)}"
+    else:
+        dataset = load_set(kind, arguments.folder)
+        X, y = dataset.X_test, dataset.y_test
+        text = f"{kind}: {len(y)} test rows"
+        model.check_suits(kind, X.shape[1])
+    result = model.network.evaluate(X, y)
+    terminal.say(text)
+    for name, value in result.items():
+        terminal.say(f"{name} {value:.4f}")
+
+
+def predict(arguments: argparse.Namespace) -> None:
+    """Print a line for every row: class and probability, or the value; a table gives CSV."""
+    kind = kind_of(arguments.data, images=True)
+    check_options(kind, arguments.folder, output=arguments.output)
+    if arguments.output is not None:
+        check_output(arguments.output, [arguments.model, arguments.data], model=False)
+    model = SavedModel.load(arguments.model, arguments.backend, arguments.threads)
+    model.check_suits(kind)
+    if kind == "table":
+        _predict_table(model, arguments)
+        return
+    labels = None
+    if kind == "images":
+        X, rows = load_images(arguments.data), arguments.rows
+    else:
+        dataset, rows = load_set(kind, arguments.folder), arguments.rows or FEW_ROWS
+        X, labels = dataset.X_test, dataset.y_test
+    model.check_suits(kind, X.shape[1])
+    outputs = model.network.predict(X[:rows])
+    for number, row in enumerate(outputs):
+        true = "" if labels is None else f", true label {labels[number]}"
+        terminal.say(f"row {number}: {_answer(model, row)}{true}")
+
+
+def _answer(model: SavedModel, row: npt.NDArray[Any]) -> str:
+    if not model.class_names:
+        return " ".join(f"{value:.6g}" for value in row)
+    best = int(row.argmax())
+    return f"{model.class_names[best]} ({row[best]:.4f})"
+
+
+def _predict_table(model: SavedModel, arguments: argparse.Namespace) -> None:
+    assert model.encoder is not None
+    frame = _read_rows(model, arguments.data)
+    if arguments.rows is not None:
+        frame = frame.head(arguments.rows)
+    outputs = model.network.predict(model.encoder.encode(frame))
+    text = _csv_of(model.encoder, outputs)
+    if arguments.output is None:
+        print(text, end="")
+        return
+    with open(arguments.output, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+    terminal.say(f"wrote {len(outputs)} predictions to {arguments.output}")
+
+
+def _csv_of(encoder: TableEncoder, outputs: npt.NDArray[Any]) -> str:
+    import polars as pl  # an extra; it is there, or the rows could not have been read
+
+    columns = {"prediction": encoder.decode(outputs)}
+    if encoder.class_names:
+        columns["probability"] = outputs.max(axis=1)
+    text: str = pl.DataFrame(columns).write_csv()
+    return text
+
+
+def _read_rows(model: SavedModel, path: str) -> pl.DataFrame:
+    assert model.encoder is not None
+    frame = read_table(path, text=model.encoder.text_columns)
+    if not frame.height:
+        raise UsageError(f"{path!r} has no rows")
+    return frame
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Print the table of layers, where training stands, and the metadata in short."""
+    model = SavedModel.load(arguments.model)
+    network = model.network
+    print(network.summary())
+    terminal.say(f"trained: {network.epochs} epochs, {network.steps:,} steps, seed {network.seed}")
+    if model.data:
+        terminal.say(f"data: {model.data}")
+    if model.encoder is not None:
+        columns = [column.name for column in model.encoder.columns]
+        terminal.say(f"target: {model.encoder.target} ({model.encoder.task})")
+        terminal.say(f"columns: {_listed(columns)}")
+    if model.class_names:
+        terminal.say(f"classes: {_listed(model.class_names)}")
+    for name in sorted(network.metadata.keys() - {"data", "encoder", "target", "class_names"}):
+        terminal.say(f"{name}: {reprlib.repr(network.metadata[name])}")
+
+
+def _listed(names: Any) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
+
+
+def info(arguments: argparse.Namespace) -> None:
+    """Print what fastnn found here, a line a fact."""
+    for name, value in facts().items():
+        terminal.say(f"{name}: {value}")
