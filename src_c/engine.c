@@ -3,12 +3,18 @@
 
 #include <string.h>
 
-/* A chunk's slots and their gradients should stay in the second-level cache, and a chunk should be
- * long enough to make up for reading the weights. It depends on nothing but the program, so that
- * memory does not grow with the rows of a call. */
-#define CHUNK_BYTES (1 << 20)
-#define CHUNK_LEAST 16
-#define CHUNK_MOST 512
+/* What the slots and gradients of a chunk may take, beside as much as the parameters do. A batch
+ * that fits is one chunk, and its updates are made on the spot. It depends on nothing but the
+ * program, so memory does not grow with the rows of a call. */
+#define CHUNK_BYTES (6 << 20)
+#define CHUNK_LEAST 28
+
+/* A tile of the input of a layer, or of a block of it, stays in the second-level cache. */
+#define TILE_BYTES (1 << 19)
+#define TILE_LEAST 28
+#define TILE_MOST 512
+#define DEEP 896 /* as in kernels/gemm.inc: deeper layers are cut into blocks */
+#define BLOCK 256
 
 void *fnn_carve(fnn_arena *arena, int64_t count, int64_t size) {
     int64_t bytes, end;
@@ -102,12 +108,26 @@ static void mark_trainable(fnn_engine *engine) {
     }
 }
 
-static int64_t chunk_rows(const fnn_engine *engine) {
-    int64_t row_bytes = 0;
-    for (int32_t s = 0; s < engine->program.slot_count; s++)
-        row_bytes += 2 * engine->element * fnn_leading_dimension(engine->program.slots[s].width);
-    const int64_t rows = CHUNK_BYTES / row_bytes;
-    return rows < CHUNK_LEAST ? CHUNK_LEAST : rows > CHUNK_MOST ? CHUNK_MOST : rows;
+static int64_t clamp(int64_t value, int64_t low, int64_t high) {
+    return value < low ? low : value > high ? high : value;
+}
+
+/* How many rows go through the engine together. */
+static void choose_rows(fnn_engine *engine) {
+    const fnn_program *program = &engine->program;
+    int64_t row_bytes = 0, deepest = 1;
+    for (int32_t s = 0; s < program->slot_count; s++)
+        row_bytes += 2 * engine->element * fnn_leading_dimension(program->slots[s].width);
+    for (int32_t n = 0; n < program->op_count; n++) {
+        const fnn_op *op = &program->ops[n];
+        const int64_t I = program->slots[op->inputs[0]].width, O = program->slots[op->output].width;
+        const int64_t depth = I > DEEP ? BLOCK : I;
+        deepest = depth > deepest ? depth : deepest;
+        engine->row_work += op->kind == FNN_OP_DENSE ? I * O : 16 * O;
+    }
+    const int64_t bytes = CHUNK_BYTES + program->size * engine->element;
+    engine->chunk = clamp(bytes / row_bytes, CHUNK_LEAST, INT32_MAX);
+    engine->tile = clamp(TILE_BYTES / (engine->element * deepest), TILE_LEAST, TILE_MOST);
 }
 
 /* Copy an array of the program into the block, once there is one. */
@@ -131,7 +151,8 @@ static fnn_engine *lay_out(fnn_arena *arena, const fnn_program *program) {
     return engine;
 }
 
-fnn_status fnn_engine_create(fnn_engine **engine, const fnn_program *program, fnn_dtype dtype) {
+fnn_status fnn_engine_create(fnn_engine **engine, const fnn_program *program, fnn_dtype dtype,
+                             int threads) {
     if (!program_fits(program))
         return FNN_BAD_PROGRAM;
     fnn_arena measure = {NULL, 0};
@@ -143,7 +164,8 @@ fnn_status fnn_engine_create(fnn_engine **engine, const fnn_program *program, fn
     made->kernels = fnn_kernels_of(dtype);
     made->dtype = dtype;
     made->element = dtype == FNN_FLOAT32 ? sizeof(float) : sizeof(double);
-    made->chunk = chunk_rows(made);
+    made->threads = threads < FNN_MAX_THREADS ? threads : FNN_MAX_THREADS;
+    choose_rows(made);
     mark_trainable(made);
     *engine = made;
     return FNN_OK;

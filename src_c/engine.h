@@ -1,16 +1,28 @@
-/* What the parts of the engine share; not part of the ABI. */
+/* What the parts of the engine share; not part of the ABI.
+ *
+ * A step has two phases. In phase A each item is a tile of rows, which one thread takes through all
+ * ops forward, the loss, and backward to the gradients of all slots: rows are independent, so there
+ * is no barrier between layers. In phase B each item is a block of one parameter: its gradient is
+ * summed over all rows in their order, and its update is made on the spot while it is in the cache.
+ * Every number is one sum by one thread, so the bits depend on no tile, block or thread. */
 #ifndef FASTNN_ENGINE_H
 #define FASTNN_ENGINE_H
 
 #include "fastnn.h"
+#include "pool.h"
+
+#include <stdatomic.h>
 
 struct fnn_engine {
     fnn_program program; /* its arrays are copies in the same block of memory */
     bool *trainable;     /* by slot: whether it depends on a parameter */
     const fnn_kernels *kernels;
     fnn_dtype dtype;
-    int64_t element; /* bytes of a number */
-    int64_t chunk;   /* rows that go through the network together */
+    int threads;
+    int64_t element;  /* bytes of a number */
+    int64_t chunk;    /* rows whose slots and gradients are kept at a time, at most */
+    int64_t tile;     /* rows of an item of phase A, at most */
+    int64_t row_work; /* multiply-adds of a row's forward pass */
 };
 
 /* One block of memory, carved into arrays. With memory NULL it only measures: the same code first
@@ -28,60 +40,137 @@ typedef struct {
     int64_t ld;
 } fnn_matrix;
 
+/* Rows of one parameter: an item of phase B. A dense op's first block brings its bias along. */
+typedef struct {
+    int32_t op;
+    int64_t first, rows;
+    int64_t scratch; /* where its gradient stands in the scratch memory of a worker, in elements */
+} fnn_block;
+
 /* One call's way through the program: its workspace, and the chunk of rows that it is at. */
 typedef struct {
     const fnn_engine *engine;
-    const char *parameters;
+    char *parameters;
     char *gradient; /* the flat vector, or NULL */
     char *input_gradient;
     bool training; /* whether dropout is on */
     uint64_t seed, step;
+    fnn_pool *pool;
 
     /* The workspace, for at most `rows` rows. */
     void *memory;
-    int64_t rows;
+    int64_t rows, tile;
     fnn_matrix *slots, *gradients; /* by slot */
     char *saved;                   /* by op, two numbers a row, of layer norms only */
     double *row_loss, *hits;
-    char *X, *Y, *weight; /* where rows are gathered */
+    char *Y, *weight; /* where targets are gathered */
     int64_t *labels;
-    char *flat; /* the gradient of a training step */
+    char *flat; /* the gradient of a training step that cannot be updated on the spot */
+    char *scratch;
+    int64_t scratch_size; /* of a worker, in elements */
+    fnn_block *blocks;
+    double *block_penalty;
+    int32_t block_count;
+    int workers;
 
-    /* The chunk. */
-    int64_t B, first_row;
+    /* The chunk: rows of the batch, those that `order` numbers or those from first_row on. */
+    const fnn_batch *batch;
+    const int64_t *order;
+    int64_t B, first_row, row_in_batch;
+    double factor; /* 1 over the sum of the weights */
+
+    /* What phase B does with a gradient. */
+    fnn_optimizer *optimizer; /* update on the spot, or NULL: keep it in `gradient` */
+    double rate;
+    atomic_bool diverged;
 
     const fnn_poll *poll;
-    int64_t work;     /* since the clock was last read */
+    atomic_bool interrupted;
+    int64_t work;     /* since the clock was last read; the caller's thread only */
     int64_t asked_at; /* nanoseconds */
 } fnn_run;
 
-/* Count work, in multiply-adds or as long; false when the poll function wants to stop. */
-bool fnn_go_on(fnn_run *run, int64_t work);
+/* Rows of a chunk that go through the ops together, and where they stand. */
+typedef struct {
+    fnn_run *run;
+    int worker;
+    int64_t first, rows; /* in the workspace */
+    fnn_matrix X, dX;    /* the input and its gradient; dX.at is NULL where nobody wants it */
+    fnn_matrix scores;   /* where the last op writes */
+} fnn_tile;
 
-/* Run the ops over the chunk; false when interrupted. The backward pass starts from the gradient of
- * the scores: first the gradients of all slots that need one, then those of the parameters. */
-bool fnn_forward(fnn_run *run);
-bool fnn_backward(fnn_run *run);
+/* Count work, in multiply-adds or as long; false when the run is to stop. Only the caller's thread
+ * asks, the others hear of it. */
+bool fnn_go_on(fnn_run *run, int worker, int64_t work);
+
+/* Take a tile forward, and backward to the gradients of the slots; false when interrupted. The
+ * backward pass starts from the gradient of the scores. */
+bool fnn_forward(const fnn_tile *tile);
+bool fnn_backward(const fnn_tile *tile);
 
 /* What a run needs of the workspace, beside the slots. */
-enum { FNN_RUN_LOSS = 1, FNN_RUN_BACKWARD = 2, FNN_RUN_GATHER = 4, FNN_RUN_FLAT = 8 };
+enum {
+    FNN_RUN_LOSS = 1,     /* row_loss and hits */
+    FNN_RUN_BACKWARD = 2, /* gradients of slots, and blocks */
+    FNN_RUN_GATHER = 4,   /* rows of the input and targets */
+    FNN_RUN_FLAT = 8,     /* a flat gradient */
+    FNN_RUN_TILES = 16    /* a tile for every worker, not the rows of a chunk */
+};
 
-/* Plan a run over batches of at most `rows` rows: all the memory that it will need. */
+/* Plan a run over batches of at most `rows` rows: all the memory that it will need, and threads
+ * where the work of `rows` rows is worth them. fnn_end gives both back. */
 fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts);
+void fnn_end(fnn_run *run);
 
 /* Set loss, hits and the gradients that are wanted, of `rows` rows of the batch: those that `order`
- * numbers, or without one those from `first` on. False when interrupted. */
-bool fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *order, int64_t first,
-                    int64_t rows, double *loss, double *hits);
+ * numbers, or without one those from `first` on. With an optimizer, update the parameters too. */
+fnn_status fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *order, int64_t first,
+                          int64_t rows, double *loss, double *hits);
+
+/* The blocks of all parameters: with `blocks` NULL only their number and scratch memory. */
+void fnn_plan_blocks(fnn_run *run, fnn_block *blocks);
+
+/* Phase B over the chunk: with an optimizer the gradients and the updates, and the penalties are
+ * returned; without one the gradients are added to the flat one. */
+double fnn_gradients(fnn_run *run);
+
+/* Update the elements [offset, offset + N) of a parameter by their gradient g. */
+void fnn_update(const fnn_run *run, const fnn_parameter *p, int64_t offset, int64_t N, void *g);
+
+static inline const fnn_parameter *fnn_parameter_of(const fnn_run *run, const fnn_op *op,
+                                                    int which) {
+    const int32_t number = op->parameters[which];
+    return number < 0 ? NULL : &run->engine->program.parameters[number];
+}
 
 /* Like strchr, it takes what must not be written and what may be. */
 static inline char *fnn_at(const fnn_engine *engine, const char *base, int64_t elements) {
     return (char *)base + elements * engine->element;
 }
 
-/* Rows of slots begin on a cache line. */
+/* Where a parameter, if there is one, stands in a flat vector. */
+static inline char *fnn_find(const fnn_run *run, const char *flat, const fnn_parameter *p) {
+    return p ? fnn_at(run->engine, flat, p->offset) : NULL;
+}
+
+/* The beta of a gate, or its constant. */
+double fnn_gate_constant(const fnn_run *run, const fnn_op *op);
+
+/* Mean and inverse deviation of the rows from `first` on, which a layer norm keeps. */
+static inline char *fnn_saved(const fnn_run *run, const fnn_op *op, int which, int64_t first) {
+    const int64_t number = op - run->engine->program.ops;
+    return fnn_at(run->engine, run->saved, (2 * number + which) * run->rows + first);
+}
+
+/* Rows of slots begin on a cache line, and are no multiple of 512 bytes apart, where their heads
+ * would fall into the same few sets of the cache. */
 static inline int64_t fnn_leading_dimension(int64_t width) {
-    return (width + 15) / 16 * 16;
+    const int64_t ld = (width + 15) / 16 * 16;
+    return ld % 128 ? ld : ld + 16;
+}
+
+static inline int64_t fnn_least(int64_t a, int64_t b) {
+    return a < b ? a : b;
 }
 
 #endif

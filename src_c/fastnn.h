@@ -187,8 +187,10 @@ typedef struct {
 /* A program made ready to run. It never changes, so any number of calls may share it. */
 typedef struct fnn_engine fnn_engine;
 
-/* Copies the program. Sets *engine on FNN_OK only. Allocates. */
-fnn_status fnn_engine_create(fnn_engine **engine, const fnn_program *program, fnn_dtype dtype);
+/* Copies the program. Sets *engine on FNN_OK only. Its runs use at most so many threads, at least
+ * 1, and give the same bits with any number. Allocates. */
+fnn_status fnn_engine_create(fnn_engine **engine, const fnn_program *program, fnn_dtype dtype,
+                             int threads);
 void fnn_engine_free(fnn_engine *engine); /* NULL is allowed */
 
 /* ---- Runs --------------------------------------------------------------------------------------

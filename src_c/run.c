@@ -11,22 +11,30 @@
 #define POLL_WORK (1 << 20)
 #define POLL_NANOSECONDS 5000000
 
+/* Below this many multiply-adds a run has one thread: to tell another costs more than it does. */
+#define WORK_OF_TWO 400000
+
 static int64_t nanoseconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-bool fnn_go_on(fnn_run *run, int64_t work) {
+bool fnn_go_on(fnn_run *run, int worker, int64_t work) {
+    if (worker > 0 || !run->poll)
+        return !atomic_load_explicit(&run->interrupted, memory_order_relaxed);
     run->work += work;
-    if (run->work < POLL_WORK || !run->poll)
+    if (run->work < POLL_WORK)
         return true;
     run->work = 0;
     const int64_t now = nanoseconds();
     if (now - run->asked_at < POLL_NANOSECONDS)
         return true;
     run->asked_at = now;
-    return run->poll->ask(run->poll->context) == 0;
+    if (run->poll->ask(run->poll->context) == 0)
+        return true;
+    atomic_store(&run->interrupted, true);
+    return false;
 }
 
 static fnn_matrix carve_slot(fnn_arena *arena, const fnn_run *run, int32_t slot) {
@@ -42,7 +50,7 @@ static void lay_out(fnn_run *run, fnn_arena *arena, int parts) {
     run->gradients = fnn_carve(arena, program->slot_count, sizeof(fnn_matrix));
     for (int32_t s = 0; s < program->slot_count; s++) {
         fnn_matrix slot = {NULL, 0}, gradient = {NULL, 0};
-        if (s > 0) /* the input is used where it is, or gathered; so is its gradient */
+        if (s > 0 || parts & FNN_RUN_GATHER) /* else the input is used where it is */
             slot = carve_slot(arena, run, s);
         if (s > 0 && parts & FNN_RUN_BACKWARD)
             gradient = carve_slot(arena, run, s);
@@ -57,64 +65,100 @@ static void lay_out(fnn_run *run, fnn_arena *arena, int parts) {
         run->hits = fnn_carve(arena, rows, sizeof(double));
     }
     if (parts & FNN_RUN_GATHER) {
-        run->X = fnn_carve(arena, rows * program->slots[0].width, element);
         run->Y = fnn_carve(arena, rows * program->slots[program->op_count].width, element);
         run->labels = fnn_carve(arena, rows, sizeof(int64_t));
         run->weight = fnn_carve(arena, rows, element);
     }
     if (parts & FNN_RUN_FLAT)
         run->flat = fnn_carve(arena, program->size, element);
+    if (parts & FNN_RUN_BACKWARD) {
+        fnn_plan_blocks(run, NULL);
+        run->blocks = fnn_carve(arena, run->block_count, sizeof(fnn_block));
+        run->block_penalty = fnn_carve(arena, run->block_count, sizeof(double));
+        run->scratch = fnn_carve(arena, run->scratch_size * run->workers, element);
+    }
 }
 
 fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts) {
-    run->rows = rows < run->engine->chunk ? rows : run->engine->chunk;
+    const fnn_engine *e = run->engine;
+    run->rows = fnn_least(rows, e->chunk);
+    run->tile = fnn_least(run->rows, e->tile);
     run->asked_at = nanoseconds();
+    if (rows * e->row_work >= WORK_OF_TWO)
+        run->pool = fnn_pool_begin(e->threads);
+    run->workers = run->pool ? e->threads : 1;
+    run->tile = fnn_least(run->tile, (run->rows - 1) / run->workers + 1); /* even shares */
+    if (parts & FNN_RUN_TILES)
+        run->rows = run->workers * run->tile;
     fnn_arena measure = {NULL, 0};
     lay_out(run, &measure, parts);
     fnn_arena arena = {measure.used < 0 ? NULL : fnn_alloc(measure.used, 1), 0};
-    if (!arena.memory)
+    if (!arena.memory) {
+        fnn_end(run);
         return FNN_NO_MEMORY;
+    }
     run->memory = arena.memory;
     lay_out(run, &arena, parts);
+    if (parts & FNN_RUN_BACKWARD) {
+        fnn_plan_blocks(run, run->blocks);
+        /* Rows of weights are padded with 0, and no gradient ever changes that. */
+        memset(run->scratch, 0, (size_t)(run->scratch_size * run->workers * e->element));
+    }
     return FNN_OK;
 }
 
-static int64_t chunk_of(const fnn_run *run, int64_t rows_left) {
-    return rows_left < run->rows ? rows_left : run->rows;
+void fnn_end(fnn_run *run) {
+    fnn_pool_end(run->pool);
+    fnn_free(run->memory);
 }
 
-/* Slots are written by ops only, and no op writes slot 0. */
-static void set_input(fnn_run *run, const char *X) {
-    run->slots[0] = (fnn_matrix){(char *)X, run->engine->program.slots[0].width};
-}
+/* ---- Predictions ---------------------------------------------------------------------------- */
 
-static void apply_head(const fnn_engine *engine, void *out, int64_t rows, int64_t O) {
-    const fnn_kernels *k = engine->kernels;
-    if (engine->program.head == FNN_HEAD_SOFTMAX)
+typedef struct {
+    fnn_run *run;
+    const void *X;
+    void *out;
+    int64_t rows;
+} prediction;
+
+/* Each worker has a tile of the workspace for itself, and takes one tile of rows after another. */
+static void predict_tile(void *context, int64_t item, int worker) {
+    const prediction *p = context;
+    const fnn_engine *e = p->run->engine;
+    const fnn_kernels *k = e->kernels;
+    const int64_t I = e->program.slots[0].width, O = e->program.slots[e->program.op_count].width;
+    const int64_t first = item * p->run->tile, rows = fnn_least(p->run->tile, p->rows - first);
+    char *out = fnn_at(e, p->out, first * O);
+    const fnn_tile tile = {.run = p->run,
+                           .worker = worker,
+                           .first = worker * p->run->tile,
+                           .rows = rows,
+                           .X = {fnn_at(e, p->X, first * I), I},
+                           .scores = {out, O}};
+    if (!fnn_forward(&tile))
+        return;
+    if (e->program.head == FNN_HEAD_SOFTMAX)
         k->softmax_forward(out, out, rows, O, O, O);
-    else if (engine->program.head == FNN_HEAD_SIGMOID)
+    else if (e->program.head == FNN_HEAD_SIGMOID)
         k->activation_forward(out, out, FNN_SIGMOID, 0, rows, O, O, O);
 }
 
 fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, void *out, const void *X,
                        int64_t rows, const fnn_poll *poll) {
-    fnn_run run = {.engine = engine, .parameters = parameters, .poll = poll};
-    const int32_t scores = engine->program.op_count;
-    const int64_t I = engine->program.slots[0].width, O = engine->program.slots[scores].width;
-    fnn_status status = fnn_begin(&run, rows, 0);
-    for (int64_t r = 0; r < rows && status == FNN_OK; r += run.B) {
-        run.B = chunk_of(&run, rows - r);
-        set_input(&run, fnn_at(engine, X, r * I));
-        char *chunk_out = fnn_at(engine, out, r * O);
-        run.slots[scores] = (fnn_matrix){chunk_out, O}; /* the last op writes where it is wanted */
-        if (!fnn_forward(&run))
-            status = FNN_INTERRUPTED;
-        else
-            apply_head(engine, chunk_out, run.B, O);
-    }
-    fnn_free(run.memory);
+    fnn_run run = {.engine = engine, .parameters = (char *)parameters, .poll = poll};
+    prediction context = {&run, X, out, rows};
+    if (rows == 0)
+        return FNN_OK;
+    fnn_status status = fnn_begin(&run, rows, FNN_RUN_TILES);
+    if (status != FNN_OK)
+        return status;
+    fnn_parallel(run.pool, (rows - 1) / run.tile + 1, predict_tile, &context);
+    status = atomic_load(&run.interrupted) ? FNN_INTERRUPTED : FNN_OK;
+    fnn_end(&run);
     return status;
 }
+
+/* ---- Losses --------------------------------------------------------------------------------- */
 
 static double weight_at(const fnn_engine *engine, const void *weight, int64_t row) {
     if (!weight)
@@ -123,38 +167,9 @@ static double weight_at(const fnn_engine *engine, const void *weight, int64_t ro
                                         : ((const double *)weight)[row];
 }
 
-/* Return a batch of the rows that `order` numbers, or without one of those from `first` on. */
-static fnn_batch chunk_rows(fnn_run *run, const fnn_batch *batch, const int64_t *order,
-                            int64_t first) {
-    const fnn_engine *e = run->engine;
-    const fnn_program *program = &e->program;
-    const int64_t B = run->B, I = program->slots[0].width;
-    const int64_t O = program->slots[program->op_count].width;
-    fnn_batch chunk = *batch;
-    chunk.rows = B;
-    if (!order) {
-        chunk.X = fnn_at(e, batch->X, first * I);
-        chunk.Y = batch->Y ? fnn_at(e, batch->Y, first * O) : NULL;
-        chunk.labels = batch->labels ? batch->labels + first : NULL;
-        chunk.weight = batch->weight ? fnn_at(e, batch->weight, first) : NULL;
-        return chunk;
-    }
-    e->kernels->gather_rows(run->X, batch->X, order, B, I, I, I);
-    chunk.X = run->X;
-    if (batch->Y) {
-        e->kernels->gather_rows(run->Y, batch->Y, order, B, O, O, O);
-        chunk.Y = run->Y;
-    }
-    if (batch->labels) {
-        for (int64_t r = 0; r < B; r++)
-            run->labels[r] = batch->labels[order[r]];
-        chunk.labels = run->labels;
-    }
-    if (batch->weight) {
-        e->kernels->gather_rows(run->weight, batch->weight, order, B, 1, 1, 1);
-        chunk.weight = run->weight;
-    }
-    return chunk;
+/* The number in the batch of a row of the chunk. */
+static int64_t row_of(const fnn_run *run, int64_t row) {
+    return run->order ? run->order[row] : run->first_row + row;
 }
 
 /* The share of right outputs is known for losses of classes and of probabilities. */
@@ -162,22 +177,80 @@ static bool counts_hits(const fnn_program *program) {
     return program->loss == FNN_CROSS_ENTROPY || program->loss == FNN_BINARY_CROSS_ENTROPY;
 }
 
-/* Set row_loss and hits of a chunk, and the gradient of its scores where there is to be one. */
-static void chunk_loss(fnn_run *run, const fnn_batch *chunk, double factor) {
-    const fnn_program *program = &run->engine->program;
-    const fnn_kernels *k = run->engine->kernels;
-    const fnn_matrix Z = run->slots[program->op_count], dZ = run->gradients[program->op_count];
-    const int64_t O = program->slots[program->op_count].width;
-    double *hits = counts_hits(program) ? run->hits : NULL;
-    if (chunk->labels)
-        k->loss_labels(run->row_loss, hits, dZ.at, Z.at, chunk->labels, chunk->weight,
-                       program->loss_constant, factor, run->B, O, dZ.ld, Z.ld);
-    else
-        k->loss(run->row_loss, hits, dZ.at, Z.at, chunk->Y, chunk->weight, program->loss,
-                program->loss_constant, factor, run->B, O, dZ.ld, Z.ld, O);
+/* Return the targets and weights of rows of the chunk, gathered where they are not together. */
+static fnn_batch targets_of(fnn_run *run, int64_t first, int64_t rows) {
+    const fnn_engine *e = run->engine;
+    const fnn_batch *batch = run->batch;
+    const int64_t O = e->program.slots[e->program.op_count].width;
+    fnn_batch found = {.rows = rows};
+    if (!run->order) {
+        const int64_t row = run->first_row + first;
+        found.Y = batch->Y ? fnn_at(e, batch->Y, row * O) : NULL;
+        found.labels = batch->labels ? batch->labels + row : NULL;
+        found.weight = batch->weight ? fnn_at(e, batch->weight, row) : NULL;
+        return found;
+    }
+    const int64_t *order = run->order + first;
+    if (batch->Y) {
+        found.Y = fnn_at(e, run->Y, first * O);
+        e->kernels->gather_rows((void *)found.Y, batch->Y, order, rows, O, O, O);
+    }
+    if (batch->labels) {
+        for (int64_t r = 0; r < rows; r++)
+            run->labels[first + r] = batch->labels[order[r]];
+        found.labels = run->labels + first;
+    }
+    if (batch->weight) {
+        found.weight = fnn_at(e, run->weight, first);
+        e->kernels->gather_rows((void *)found.weight, batch->weight, order, rows, 1, 1, 1);
+    }
+    return found;
 }
 
-/* Return the penalties on the parameters, and add their gradient. */
+/* Set row_loss and hits of a tile, and the gradient of its scores where there is to be one. */
+static void loss_of(const fnn_tile *tile) {
+    fnn_run *run = tile->run;
+    const fnn_engine *e = run->engine;
+    const fnn_program *program = &e->program;
+    const fnn_matrix Z = run->slots[program->op_count], dZ = run->gradients[program->op_count];
+    const int64_t O = program->slots[program->op_count].width;
+    const int64_t first = tile->first, rows = tile->rows;
+    const fnn_batch targets = targets_of(run, first, rows);
+    char *z = fnn_at(e, Z.at, first * Z.ld), *dz = dZ.at ? fnn_at(e, dZ.at, first * dZ.ld) : NULL;
+    double *row_loss = run->row_loss + first;
+    double *hits = counts_hits(program) ? run->hits + first : NULL;
+    if (targets.labels)
+        e->kernels->loss_labels(row_loss, hits, dz, z, targets.labels, targets.weight,
+                                program->loss_constant, run->factor, rows, O, dZ.ld, Z.ld);
+    else
+        e->kernels->loss(row_loss, hits, dz, z, targets.Y, targets.weight, program->loss,
+                         program->loss_constant, run->factor, rows, O, dZ.ld, Z.ld, O);
+}
+
+/* Phase A: a tile of the chunk forward, its loss, and backward. */
+static void loss_tile(void *context, int64_t item, int worker) {
+    fnn_run *run = context;
+    const fnn_engine *e = run->engine;
+    const int64_t I = e->program.slots[0].width, first = item * run->tile;
+    const int64_t rows = fnn_least(run->tile, run->B - first);
+    fnn_tile tile = {.run = run, .worker = worker, .first = first, .rows = rows};
+    const fnn_matrix X = run->slots[0], Z = run->slots[e->program.op_count];
+    tile.X = (fnn_matrix){fnn_at(e, X.at, first * X.ld), X.ld};
+    tile.scores = (fnn_matrix){fnn_at(e, Z.at, first * Z.ld), Z.ld};
+    if (run->input_gradient)
+        tile.dX = (fnn_matrix){fnn_at(e, run->input_gradient, (run->row_in_batch + first) * I), I};
+    if (atomic_load_explicit(&run->interrupted, memory_order_relaxed))
+        return;
+    if (run->order)
+        e->kernels->gather_rows(tile.X.at, run->batch->X, run->order + first, rows, I, X.ld, I);
+    if (!fnn_forward(&tile))
+        return;
+    loss_of(&tile);
+    if (run->gradients[e->program.op_count].at)
+        fnn_backward(&tile);
+}
+
+/* Return the penalties on the parameters, and add their gradient to the flat one. */
 static double penalties(const fnn_run *run) {
     const fnn_engine *e = run->engine;
     double total = 0;
@@ -185,45 +258,53 @@ static double penalties(const fnn_run *run) {
         const fnn_parameter *p = &e->program.parameters[n];
         if (p->l1 == 0 && p->l2 == 0)
             continue;
-        char *gradient = run->gradient ? fnn_at(e, run->gradient, p->offset) : NULL;
-        total += e->kernels->penalty(gradient, fnn_at(e, run->parameters, p->offset), p->l1, p->l2,
+        char *gradient = run->gradient ? fnn_find(run, run->gradient, p) : NULL;
+        total += e->kernels->penalty(gradient, fnn_find(run, run->parameters, p), p->l1, p->l2,
                                      p->rows * p->stride);
     }
     return total;
 }
 
-bool fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *order, int64_t first,
-                    int64_t rows, double *loss, double *hits) {
+fnn_status fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *order, int64_t first,
+                          int64_t rows, double *loss, double *hits) {
     const fnn_engine *e = run->engine;
     const int64_t I = e->program.slots[0].width;
-    const bool backward = run->gradient || run->input_gradient;
     const bool counted = counts_hits(&e->program);
-    double total = 0, loss_sum = 0, hit_sum = 0;
-    for (int64_t r = 0; r < rows; r++)
+    double total = 0, loss_sum = 0, hit_sum = 0, penalty = 0;
+    run->batch = batch;
+    for (int64_t r = 0; r < rows && batch->weight; r++)
         total += weight_at(e, batch->weight, order ? order[r] : first + r);
+    if (!batch->weight)
+        total = (double)rows;
+    run->factor = 1 / total;
     if (run->gradient)
         memset(run->gradient, 0, (size_t)(e->program.size * e->element));
     for (int64_t at = 0; at < rows; at += run->B) {
-        run->B = chunk_of(run, rows - at);
-        run->first_row = at;
-        const fnn_batch chunk = chunk_rows(run, batch, order ? order + at : NULL, first + at);
-        set_input(run, chunk.X);
-        if (run->input_gradient)
-            run->gradients[0] = (fnn_matrix){fnn_at(e, run->input_gradient, at * I), I};
-        if (!fnn_forward(run))
-            return false;
-        chunk_loss(run, &chunk, 1 / total);
+        run->B = fnn_least(run->rows, rows - at);
+        run->order = order ? order + at : NULL;
+        run->first_row = first + at;
+        run->row_in_batch = at;
+        if (!order)
+            run->slots[0] = (fnn_matrix){fnn_at(e, batch->X, run->first_row * I), I};
+        fnn_parallel(run->pool, (run->B - 1) / run->tile + 1, loss_tile, run);
+        if (atomic_load(&run->interrupted))
+            return FNN_INTERRUPTED;
         for (int64_t r = 0; r < run->B; r++) {
-            const double weight = weight_at(e, chunk.weight, r);
+            const double weight = weight_at(e, batch->weight, row_of(run, r));
             loss_sum += weight * run->row_loss[r];
             hit_sum += weight * (counted ? run->hits[r] : NAN);
         }
-        if (backward && !fnn_backward(run))
-            return false;
+        *loss = loss_sum / total;
+        *hits = hit_sum / total;
+        if (run->optimizer && !isfinite(*loss))
+            return FNN_DIVERGED; /* before anything is updated */
+        if (run->gradient || run->optimizer)
+            penalty = fnn_gradients(run);
+        if (atomic_load(&run->interrupted))
+            return FNN_INTERRUPTED;
     }
-    *loss = loss_sum / total + penalties(run);
-    *hits = hit_sum / total;
-    return true;
+    *loss += run->optimizer ? penalty : penalties(run);
+    return atomic_load(&run->diverged) ? FNN_DIVERGED : FNN_OK;
 }
 
 fnn_status fnn_loss_and_gradient(const fnn_engine *engine, const void *parameters,
@@ -231,7 +312,7 @@ fnn_status fnn_loss_and_gradient(const fnn_engine *engine, const void *parameter
                                  uint64_t step, double *loss, double *hits, void *gradient,
                                  void *input_gradient, const fnn_poll *poll) {
     fnn_run run = {.engine = engine,
-                   .parameters = parameters,
+                   .parameters = (char *)parameters,
                    .gradient = gradient,
                    .input_gradient = input_gradient,
                    .training = training,
@@ -240,8 +321,9 @@ fnn_status fnn_loss_and_gradient(const fnn_engine *engine, const void *parameter
                    .poll = poll};
     const int parts = gradient || input_gradient ? FNN_RUN_LOSS | FNN_RUN_BACKWARD : FNN_RUN_LOSS;
     fnn_status status = fnn_begin(&run, batch->rows, parts);
-    if (status == FNN_OK && !fnn_batch_loss(&run, batch, NULL, 0, batch->rows, loss, hits))
-        status = FNN_INTERRUPTED;
-    fnn_free(run.memory);
+    if (status == FNN_OK) {
+        status = fnn_batch_loss(&run, batch, NULL, 0, batch->rows, loss, hits);
+        fnn_end(&run);
+    }
     return status;
 }

@@ -1,20 +1,7 @@
-/* Training steps: gradient, clipping, and the update of parameters and moments. */
+/* Training steps: the loss and its gradient, clipping, and the update of parameters and moments. */
 #include "engine.h"
 
 #include <math.h>
-
-/* Clip the gradient: its elements, then its norm over all parameters. */
-static void clip(const fnn_run *run, const fnn_optimizer *optimizer) {
-    const fnn_kernels *k = run->engine->kernels;
-    const int64_t P = run->engine->program.size;
-    if (optimizer->clip_value > 0)
-        k->clip(run->gradient, optimizer->clip_value, P);
-    if (optimizer->clip_norm > 0) {
-        const double norm = sqrt(k->sum_of_squares(run->gradient, P));
-        if (norm > optimizer->clip_norm)
-            k->scale(run->gradient, optimizer->clip_norm / norm, P);
-    }
-}
 
 /* How many flat vectors the optimizer remembers. */
 static int moment_count(const fnn_optimizer *o) {
@@ -22,54 +9,79 @@ static int moment_count(const fnn_optimizer *o) {
     return averages + (o->kind != FNN_ADAM && o->momentum > 0);
 }
 
-static char *moment(const fnn_run *run, const fnn_optimizer *o, int which, const fnn_parameter *p) {
+static char *moment(const fnn_run *run, int which, int64_t offset) {
     const fnn_engine *e = run->engine;
-    return which < moment_count(o) ? fnn_at(e, o->moments, which * e->program.size + p->offset)
-                                   : NULL;
+    const fnn_optimizer *o = run->optimizer;
+    return which < moment_count(o) ? fnn_at(e, o->moments, which * e->program.size + offset) : NULL;
 }
 
-static void update(const fnn_run *run, char *parameters, const fnn_optimizer *o, double rate) {
-    const fnn_engine *e = run->engine;
-    const fnn_kernels *k = e->kernels;
-    for (int32_t n = 0; n < e->program.parameter_count; n++) {
-        const fnn_parameter *p = &e->program.parameters[n];
-        const int64_t N = p->rows * p->stride;
-        const double weight_decay = p->regularized ? o->weight_decay : 0;
-        char *w = fnn_at(e, parameters, p->offset), *g = fnn_at(e, run->gradient, p->offset);
-        char *first = moment(run, o, 0, p), *second = moment(run, o, 1, p);
-        switch (o->kind) {
-        case FNN_SGD:
-            k->sgd_update(w, first, g, rate, o->momentum, o->nesterov, weight_decay, N);
-            break;
-        case FNN_ADAM:
-            k->adam_update(w, first, second, g, rate, o->beta1, o->beta2, o->epsilon, weight_decay,
-                           o->decoupled, o->step, N);
-            break;
-        case FNN_RMSPROP:
-            k->rmsprop_update(w, first, second, g, rate, o->decay, o->momentum, o->epsilon,
-                              weight_decay, N);
-            break;
-        }
+void fnn_update(const fnn_run *run, const fnn_parameter *p, int64_t offset, int64_t N, void *g) {
+    const fnn_kernels *k = run->engine->kernels;
+    const fnn_optimizer *o = run->optimizer;
+    const double weight_decay = p->regularized ? o->weight_decay : 0;
+    char *w = fnn_at(run->engine, run->parameters, offset);
+    char *first = moment(run, 0, offset), *second = moment(run, 1, offset);
+    switch (o->kind) {
+    case FNN_SGD:
+        k->sgd_update(w, first, g, run->rate, o->momentum, o->nesterov, weight_decay, N);
+        break;
+    case FNN_ADAM:
+        k->adam_update(w, first, second, g, run->rate, o->beta1, o->beta2, o->epsilon, weight_decay,
+                       o->decoupled, o->step, N);
+        break;
+    case FNN_RMSPROP:
+        k->rmsprop_update(w, first, second, g, run->rate, o->decay, o->momentum, o->epsilon,
+                          weight_decay, N);
+        break;
     }
 }
 
-/* One step; the parameters and the optimizer change last, and only together. */
-static fnn_status take_step(fnn_run *run, char *parameters, const fnn_batch *batch,
-                            const fnn_steps *steps, fnn_optimizer *optimizer, int64_t s) {
-    const int64_t P = run->engine->program.size, first = s * steps->batch_size;
-    const int64_t left = steps->rows - first;
-    const int64_t rows = left < steps->batch_size ? left : steps->batch_size;
-    const int64_t *order = steps->order ? steps->order + first : NULL;
-    run->step = optimizer->step;
-    if (!fnn_batch_loss(run, batch, order, first, rows, &steps->losses[s], &steps->hits[s]))
-        return FNN_INTERRUPTED;
-    if (!isfinite(steps->losses[s]) ||
-        run->engine->kernels->first_nonfinite(run->gradient, 1, P, P) >= 0)
+/* Clip the flat gradient and update all parameters by it. */
+static void update_all(fnn_run *run) {
+    const fnn_engine *e = run->engine;
+    const fnn_kernels *k = e->kernels;
+    const int64_t P = e->program.size;
+    if (run->optimizer->clip_value > 0)
+        k->clip(run->gradient, run->optimizer->clip_value, P);
+    if (run->optimizer->clip_norm > 0) {
+        const double norm = sqrt(k->sum_of_squares(run->gradient, P));
+        if (norm > run->optimizer->clip_norm)
+            k->scale(run->gradient, run->optimizer->clip_norm / norm, P);
+    }
+    for (int32_t n = 0; n < e->program.parameter_count; n++) {
+        const fnn_parameter *p = &e->program.parameters[n];
+        fnn_update(run, p, p->offset, p->rows * p->stride, fnn_find(run, run->gradient, p));
+    }
+}
+
+/* A step whose gradient must be whole before the first update: the parameters and the optimizer
+ * change last, and only together. */
+static fnn_status step_by_flat_gradient(fnn_run *run, fnn_optimizer *optimizer,
+                                        const fnn_batch *batch, const int64_t *order, int64_t first,
+                                        int64_t rows, double *loss, double *hits) {
+    const int64_t P = run->engine->program.size;
+    run->gradient = run->flat;
+    run->optimizer = NULL;
+    const fnn_status status = fnn_batch_loss(run, batch, order, first, rows, loss, hits);
+    if (status != FNN_OK)
+        return status;
+    if (!isfinite(*loss) || run->engine->kernels->first_nonfinite(run->gradient, 1, P, P) >= 0)
         return FNN_DIVERGED;
-    clip(run, optimizer);
     optimizer->step++;
-    update(run, parameters, optimizer, steps->rates[s]);
+    run->optimizer = optimizer;
+    update_all(run);
     return FNN_OK;
+}
+
+/* A step that updates every block of parameters as soon as its gradient is known. */
+static fnn_status step_on_the_spot(fnn_run *run, fnn_optimizer *optimizer, const fnn_batch *batch,
+                                   const int64_t *order, int64_t first, int64_t rows, double *loss,
+                                   double *hits) {
+    run->optimizer = optimizer;
+    optimizer->step++; /* updates count from 1, the masks of dropout from 0 */
+    const fnn_status status = fnn_batch_loss(run, batch, order, first, rows, loss, hits);
+    optimizer->step -= status != FNN_OK;
+    return status;
 }
 
 fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, const fnn_batch *batch,
@@ -80,15 +92,22 @@ fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, const fnn_b
                    .training = true,
                    .seed = steps->seed,
                    .poll = poll};
-    const int64_t rows = steps->rows < steps->batch_size ? steps->rows : steps->batch_size;
-    const int parts =
-        FNN_RUN_LOSS | FNN_RUN_BACKWARD | FNN_RUN_FLAT | (steps->order ? FNN_RUN_GATHER : 0);
-    fnn_status status = fnn_begin(&run, rows, parts);
-    run.gradient = run.flat;
+    const int64_t most = fnn_least(steps->rows, steps->batch_size);
+    /* The norm of the gradient, and the sum over chunks, take the whole of it. */
+    const bool flat = optimizer->clip_norm > 0 || most > engine->chunk;
+    fnn_status status = fnn_begin(&run, most,
+                                  FNN_RUN_LOSS | FNN_RUN_BACKWARD | (flat ? FNN_RUN_FLAT : 0) |
+                                      (steps->order ? FNN_RUN_GATHER : 0));
     for (*taken = 0; *taken < steps->count && status == FNN_OK;) {
-        status = take_step(&run, parameters, batch, steps, optimizer, *taken);
+        const int64_t s = *taken, first = s * steps->batch_size;
+        const int64_t rows = fnn_least(steps->rows - first, steps->batch_size);
+        const int64_t *order = steps->order ? steps->order + first : NULL;
+        run.step = optimizer->step;
+        run.rate = steps->rates[s];
+        status = (flat ? step_by_flat_gradient : step_on_the_spot)(
+            &run, optimizer, batch, order, first, rows, &steps->losses[s], &steps->hits[s]);
         *taken += status == FNN_OK;
     }
-    fnn_free(run.memory);
+    fnn_end(&run);
     return status;
 }

@@ -21,7 +21,7 @@ class NativeExecutable(Executable):
 
     def __init__(self, program: Program, dtype: np.dtype[Any], threads: int) -> None:
         super().__init__(program, dtype, threads)
-        self._engine = _core.Engine(program, dtype.name)
+        self._engine = _core.Engine(program, dtype.name, threads)
 
     def predict(self, X: Array, out: Array) -> None:
         """Write the predictions, the head applied, for `X` (B, I) into `out` (B, O)."""

@@ -131,7 +131,7 @@ cdef class Engine:
     cdef bint takes_labels
     cdef int64_t inputs, outputs, size
 
-    def __cinit__(self, program, str dtype):
+    def __cinit__(self, program, str dtype, int threads):
         cdef _Memory slots = _Memory(len(program.slots), sizeof(fnn_slot))
         cdef _Memory parameters = _Memory(len(program.parameters), sizeof(fnn_parameter))
         cdef _Memory ops = _Memory(len(program.ops), sizeof(fnn_op))
@@ -155,7 +155,7 @@ cdef class Engine:
         )
         self.dtype = DTYPES[dtype]
         self.takes_labels = flat.loss == FNN_CROSS_ENTROPY
-        status = fnn_engine_create(&self.engine, &flat, self.dtype)
+        status = fnn_engine_create(&self.engine, &flat, self.dtype, threads)
         if status == FNN_BAD_PROGRAM:
             raise ValueError("the program names a slot or parameter that is not there or not fit")
         _finish(status, [])

@@ -116,7 +116,9 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fnn_engine:
         pass
 
-    fnn_status fnn_engine_create(fnn_engine **engine, const fnn_program *program, fnn_dtype dtype)
+    fnn_status fnn_engine_create(
+        fnn_engine **engine, const fnn_program *program, fnn_dtype dtype, int threads
+    )
     void fnn_engine_free(fnn_engine *engine)
 
     ctypedef struct fnn_poll:

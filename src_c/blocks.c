@@ -1,0 +1,104 @@
+/* Phase B: the gradients of the parameters, block by block, and their updates on the spot. */
+#include "engine.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The gradient of a block stays in the second-level cache until it is used. */
+#define BLOCK_BYTES (1 << 17)
+
+/* More blocks than threads, so that a slow thread's are taken over. */
+#define BLOCKS_PER_THREAD 4
+
+static int64_t block_rows(const fnn_engine *e, const fnn_parameter *p) {
+    const int64_t fitting = BLOCK_BYTES / (p->stride * e->element);
+    const int64_t share = (p->rows - 1) / (BLOCKS_PER_THREAD * e->threads) + 1;
+    const int64_t rows = e->threads > 1 ? fnn_least(fitting, share) : fitting;
+    return rows < 28 ? 28 : rows; /* the height of a tile or two of the product */
+}
+
+void fnn_plan_blocks(fnn_run *run, fnn_block *blocks) {
+    const fnn_engine *e = run->engine;
+    int64_t scratch = 0;
+    int32_t count = 0;
+    for (int32_t n = 0; n < e->program.op_count; n++) {
+        const fnn_op *op = &e->program.ops[n];
+        const fnn_parameter *p = fnn_parameter_of(run, op, 0), *q = fnn_parameter_of(run, op, 1);
+        if (!p)
+            continue;
+        const int64_t most = fnn_least(block_rows(e, p), p->rows);
+        for (int64_t first = 0; first < p->rows; first += most) {
+            if (blocks)
+                blocks[count] = (fnn_block){n, first, fnn_least(most, p->rows - first), scratch};
+            count++;
+        }
+        scratch += most * p->stride + (q ? q->stride : 0);
+    }
+    run->block_count = count;
+    run->scratch_size = scratch;
+}
+
+/* Penalty, clipping and update of a part of a parameter whose gradient is complete. Returns the
+ * penalty. Nothing is updated by a gradient that is not finite. */
+static double finish(fnn_run *run, const fnn_parameter *p, int64_t offset, int64_t N, void *g) {
+    const fnn_engine *e = run->engine;
+    double penalty = 0;
+    if (p->l1 != 0 || p->l2 != 0)
+        penalty = e->kernels->penalty(g, fnn_at(e, run->parameters, offset), p->l1, p->l2, N);
+    if (e->kernels->first_nonfinite(g, 1, N, N) >= 0) {
+        atomic_store(&run->diverged, true);
+        return penalty;
+    }
+    if (run->optimizer->clip_value > 0)
+        e->kernels->clip(g, run->optimizer->clip_value, N);
+    fnn_update(run, p, offset, N, g);
+    return penalty;
+}
+
+static void run_block(void *context, int64_t item, int worker) {
+    fnn_run *run = context;
+    const fnn_engine *e = run->engine;
+    const fnn_kernels *k = e->kernels;
+    const fnn_block block = run->blocks[item];
+    const fnn_op *op = &e->program.ops[block.op];
+    const fnn_parameter *p = fnn_parameter_of(run, op, 0), *q = fnn_parameter_of(run, op, 1);
+    const fnn_matrix X = run->slots[op->inputs[0]], dY = run->gradients[op->output];
+    const int64_t B = run->B, O = e->program.slots[op->output].width;
+    const int64_t start = block.first * p->stride, N = block.rows * p->stride;
+    /* On the spot there is nothing yet to add to, and the padding of scratch memory stays 0. */
+    const bool adds = !run->optimizer;
+    char *g = fnn_at(e, run->scratch, worker * run->scratch_size + block.scratch);
+    char *h = q ? fnn_at(e, g, fnn_least(block_rows(e, p), p->rows) * p->stride) : NULL;
+    if (adds) {
+        g = fnn_at(e, fnn_find(run, run->gradient, p), start);
+        h = fnn_find(run, run->gradient, q);
+    }
+    if (atomic_load_explicit(&run->interrupted, memory_order_relaxed))
+        return;
+    if (op->kind == FNN_OP_DENSE) {
+        k->dense_backward_weights(g, block.first == 0 ? h : NULL, fnn_at(e, X.at, block.first),
+                                  dY.at, adds, B, block.rows, O, p->stride, X.ld, dY.ld);
+    } else if (op->kind == FNN_OP_LAYER_NORM) {
+        k->layer_norm_backward_parameters(g, h, dY.at, X.at, fnn_saved(run, op, 0, 0),
+                                          fnn_saved(run, op, 1, 0), adds, B, O, dY.ld, X.ld);
+    } else { /* a gate */
+        const fnn_matrix V = run->slots[op->inputs[1]];
+        k->gate_backward_beta(g, dY.at, X.at, V.at, fnn_gate_constant(run, op), adds, B, O, dY.ld,
+                              X.ld, V.ld);
+    }
+    if (adds) {
+        fnn_go_on(run, worker, B * block.rows * O);
+        return;
+    }
+    run->block_penalty[item] = finish(run, p, p->offset + start, N, g);
+    if (q && block.first == 0)
+        run->block_penalty[item] += finish(run, q, q->offset, q->stride, h);
+}
+
+double fnn_gradients(fnn_run *run) {
+    fnn_parallel(run->pool, run->block_count, run_block, run);
+    double penalty = 0;
+    for (int32_t n = 0; n < run->block_count && run->optimizer; n++)
+        penalty += run->block_penalty[n];
+    return penalty;
+}
