@@ -36,6 +36,10 @@ PASS = {"float32": 1e-4, "float64": 1e-12}
 TRAJECTORY = {"float32": 1e-4, "float64": 1e-10}
 # The same numbers, summed in another order or from other weights, in float64.
 REGROUPED = 1e-13
+# The sum of the probabilities of a row, in units of eps.
+SUM_OF_PROBABILITIES = 8
+# The slopes of the loops against differences of their values: relative, and absolute.
+LOOPS = {"rel": 1e-9, "abs": 1e-10}
 # Gradients against differences of fourth order: of the element, or of the share of the largest.
 GRADIENT, GRADIENT_SHARE = 1e-7, 1e-2
 
