@@ -31,25 +31,23 @@ def letters(kernel):
     return tuple(dict.fromkeys(c for c in itertools.chain(*shapes) if c.isalpha()))
 
 
-def possible(kernel, sizes):
-    """Tell whether a call makes sense: no mean of nothing, no row taken from no rows."""
-    if kernel.tolerance in ("reduction", "loss") and sizes.get("O") == 0:
-        return False
-    return kernel.name != "gather_rows" or sizes["N"] > 0
+def least(kernel, letter):
+    """Return the least size that makes sense: no mean of nothing, no row taken from no rows."""
+    averages = kernel.tolerance in ("reduction", "loss") and letter == "O"
+    return int(averages or (kernel.name == "gather_rows" and letter == "N"))
 
 
 def shapes(kernel, rounds=1):
     """Return sizes by letter, so that every letter takes every size in each round."""
     strides = (1, 7, 11)  # no divisors of the number of sizes, so each is a permutation
-    drawn = [
+    return [
         {
-            c: SIZES[(strides[k] * n + (k + 2) * turn) % len(SIZES)]
+            c: max(SIZES[(strides[k] * n + (k + 2) * turn) % len(SIZES)], least(kernel, c))
             for k, c in enumerate(letters(kernel))
         }
         for turn in range(rounds)
         for n in range(len(SIZES))
     ]
-    return [s for s in drawn if possible(kernel, s)]
 
 
 def long_shapes(kernel):
