@@ -415,6 +415,12 @@ WRONG = {
 }
 
 
+def test_an_empty_name_is_no_default(run):
+    status, _, err = run("train", "digits", "--output", "")
+    assert status == 2
+    assert "no plain file" in err
+
+
 @pytest.fixture
 def wrong_files(models, mnist, tmp_path):
     """Put into the current folder all that the wrong commands name."""
@@ -592,6 +598,11 @@ def test_output_that_cannot_be_written_gives_one_line_and_the_status_1():
         err = process.communicate(timeout=30)[1]
     assert process.returncode == 1
     assert err == b"fastnn: No space left on device\n"
+
+
+def test_complaints_that_nobody_hears_do_not_end_among_the_results(run, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert run("info", "digits")[:2] == (2, "")
 
 
 # -- the shell -----------------------------------------------------------------------------------
