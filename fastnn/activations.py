@@ -74,15 +74,16 @@ def _silu_derivative(z: Array, beta: float) -> Array:
     return s + beta * z * s * (1 - s)
 
 
-def _gelu_tanh_inner(z: Array) -> Array:
-    return np.tanh(GELU_TANH_SCALE * (z + GELU_TANH_CUBIC * z * z * z))
+def _gelu_tanh_cdf(z: Array) -> Array:
+    # (1 + tanh(u)) / 2 is sigmoid(2 u), which does not cancel in the left tail.
+    return _sigmoid(2 * GELU_TANH_SCALE * (z + GELU_TANH_CUBIC * z * z * z))
 
 
 def _gelu_tanh_derivative(z: Array) -> Array:
     z = np.clip(z, -1e3, 1e3)  # constant far inside, and the square of a large z overflows
-    t = _gelu_tanh_inner(z)
-    inner = GELU_TANH_SCALE * (1 + 3 * GELU_TANH_CUBIC * z * z)
-    return 0.5 * (1 + t) + 0.5 * z * (1 - t * t) * inner
+    s = _gelu_tanh_cdf(z)
+    slope = 2 * GELU_TANH_SCALE * (1 + 3 * GELU_TANH_CUBIC * z * z)
+    return s + z * s * (1 - s) * slope
 
 
 def _mish_derivative(z: Array) -> Array:
@@ -128,8 +129,7 @@ FORMULAS: dict[str, Formula] = {
         lambda z, a, c: _normal_cdf(z) + z * (INVERSE_SQRT_2PI * np.exp(-0.5 * z * z)),
     ),
     "gelu_tanh": Formula(
-        lambda z, c: 0.5 * z * (1 + _gelu_tanh_inner(z)),
-        lambda z, a, c: _gelu_tanh_derivative(z),
+        lambda z, c: z * _gelu_tanh_cdf(z), lambda z, a, c: _gelu_tanh_derivative(z)
     ),
     "silu": Formula(
         lambda z, c: z * _sigmoid(c * z), lambda z, a, c: _silu_derivative(z, c), "beta", 1.0

@@ -31,25 +31,23 @@ def letters(kernel):
     return tuple(dict.fromkeys(c for c in itertools.chain(*shapes) if c.isalpha()))
 
 
-def possible(kernel, sizes):
-    """Tell whether a call makes sense: no mean of nothing, no row taken from no rows."""
-    if kernel.tolerance in ("reduction", "loss") and sizes.get("O") == 0:
-        return False
-    return kernel.name != "gather_rows" or sizes["N"] > 0
+def least(kernel, letter):
+    """Return the least size that makes sense: no mean of nothing, no row taken from no rows."""
+    averages = kernel.tolerance in ("reduction", "loss") and letter == "O"
+    return int(averages or (kernel.name == "gather_rows" and letter == "N"))
 
 
 def shapes(kernel, rounds=1):
     """Return sizes by letter, so that every letter takes every size in each round."""
     strides = (1, 7, 11)  # no divisors of the number of sizes, so each is a permutation
-    drawn = [
+    return [
         {
-            c: SIZES[(strides[k] * n + (k + 2) * turn) % len(SIZES)]
+            c: max(SIZES[(strides[k] * n + (k + 2) * turn) % len(SIZES)], least(kernel, c))
             for k, c in enumerate(letters(kernel))
         }
         for turn in range(rounds)
         for n in range(len(SIZES))
     ]
-    return [s for s in drawn if possible(kernel, s)]
 
 
 def long_shapes(kernel):
@@ -249,7 +247,7 @@ class Call:
 
 
 def make(kernel, variant, sizes, dtype, kind="ordinary", plant=None):
-    """Return a call. `plant` is a (name of an argument, value) for an eighth of the places."""
+    """Return a call. `plant` is a (name of an argument, value) for some of the places."""
     constants, absent = variant
     seed = zlib.crc32(f"{kernel.name} {constants} {sorted(absent)} {sizes} {kind}".encode())
     rng = np.random.default_rng(seed)
@@ -267,7 +265,8 @@ def make(kernel, variant, sizes, dtype, kind="ordinary", plant=None):
             arrays[argument.name] = values.astype(held)
     if plant and arrays[plant[0]].size:
         flat = arrays[plant[0]].reshape(-1)
-        flat[rng.choice(flat.size, -(-flat.size // 8), replace=False)] = plant[1]
+        # Enough to meet some row that is gathered, too few to meet every row.
+        flat[rng.choice(flat.size, min(6, -(-flat.size // 8)), replace=False)] = plant[1]
     _derive(kernel, arrays, dtype)
     if kernel.name == "activation_backward":
         with np.errstate(all="ignore"):

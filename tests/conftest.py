@@ -1,10 +1,20 @@
 """Fixtures that run a test once for every backend that can be used here."""
 
+import signal
+
 import pytest
 
 from fastnn import backends
 
 COMPILED = [name for name in backends.available() if name != "reference"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c():
+    """Let Ctrl-C work: a shell that starts the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(params=backends.available())

@@ -360,6 +360,7 @@ WRONG = {
     "train digits --learning-rate nan": "learning_rate",
     "train digits --learning-rate -1": "at least 0",
     "train digits --seed -1": "seed",
+    "train digits --seed x": "'x' is no whole number",
     "train digits --threads 0": "above 0",
     "train digits --backend gpu": "gpu",
     "train digits --dtype float16": "float16",
@@ -391,6 +392,7 @@ WRONG = {
     "evaluate price.fnn digits": "trained on a table with the target 'price'",
     "evaluate price.fnn rows.csv": "no target 'price'",
     "evaluate digits.fnn mnist": "--data FOLDER",
+    "evaluate digits.fnn mnist --data .": "trained on digits, not on mnist",
     "evaluate untrained.fnn digits": "never been trained",
     "predict digits.fnn": "DATA",
     "predict digits.fnn digit": "did you mean 'digits'",
@@ -400,6 +402,7 @@ WRONG = {
     "predict digits.fnn notes.txt": "IDX",
     "predict digits.fnn no/images": "no file 'no/images'",
     "predict digits.fnn labels.gz": "labels",
+    "predict digits.fnn nothing.gz": "holds no pixels",
     "predict digits.fnn images.gz": "takes rows of 64 numbers, those of the data have 24",
     "predict price.fnn images.gz": "trained on a table",
     "predict price.fnn other.csv": "no column 'area'",
@@ -413,6 +416,12 @@ WRONG = {
     "show notes.txt": "cannot be read",
     "info digits": "digits",
 }
+
+
+def test_an_empty_name_is_no_default(run):
+    status, _, err = run("train", "digits", "--output", "")
+    assert status == 2
+    assert "no plain file" in err
 
 
 @pytest.fixture
@@ -436,6 +445,7 @@ def wrong_files(models, mnist, tmp_path):
     for name in ("images", "labels"):
         source = next(mnist.glob(f"t10k-{name}*"))
         (tmp_path / f"{name}.gz").write_bytes(source.read_bytes())
+    write_idx(tmp_path / "nothing.gz", np.empty((0, 8, 8), np.uint8))
     fn.Network([fn.Dense(1)]).save(tmp_path / "untrained.fnn")
     fn.Network([fn.Dense(1)], input_size=3).save(tmp_path / "small.fnn")
 
@@ -478,12 +488,16 @@ def test_without_polars_a_table_is_answered_with_the_command_that_installs_it(
         ("price", {"encoder": None}, "encoder must be an object"),
         ("digits", {"data": "table"}, "encoder must be an object"),
         ("price", {"encoder": "kind"}, "the encoder is for a classification"),
+        ("price", {"encoder": "fewer"}, "the encoder makes 4 inputs, the network takes 6"),
     ],
 )
 def test_metadata_that_make_no_sense_are_a_broken_model_file(run, models, name, change, answer):
     net = fn.Network.load(models / f"{name}.fnn")
     if change.get("encoder") == "kind":
         change = {"encoder": fn.Network.load(models / "kind.fnn").metadata["encoder"]}
+    if change.get("encoder") == "fewer":
+        encoder = net.metadata["encoder"]
+        change = {"encoder": {**encoder, "columns": encoder["columns"][:2]}}
     net.metadata |= change
     net.save("odd.fnn")
     for command in (("show", "odd.fnn"), ("predict", "odd.fnn", "digits")):
@@ -592,6 +606,11 @@ def test_output_that_cannot_be_written_gives_one_line_and_the_status_1():
         err = process.communicate(timeout=30)[1]
     assert process.returncode == 1
     assert err == b"fastnn: No space left on device\n"
+
+
+def test_complaints_that_nobody_hears_do_not_end_among_the_results(run, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert run("info", "digits")[:2] == (2, "")
 
 
 # -- the shell -----------------------------------------------------------------------------------

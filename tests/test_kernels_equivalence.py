@@ -4,6 +4,7 @@ import adversarial
 import judge
 import numpy as np
 import pytest
+import tolerance
 
 from fastnn.program.kernels import KERNELS
 
@@ -65,7 +66,8 @@ def test_scores_of_any_size_give_probabilities_and_finite_losses(backend, dtype,
     Y, dZ, row_loss = np.empty_like(Z), np.empty_like(Z), np.empty(200)
     backend.kernels.softmax_forward(Y, Z)
     assert (Y >= 0).all()
-    np.testing.assert_allclose(Y.sum(axis=1), 1, rtol=8 * np.finfo(dtype).eps)
+    bound = tolerance.SUM_OF_PROBABILITIES * np.finfo(dtype).eps
+    np.testing.assert_allclose(Y.sum(axis=1), 1, rtol=bound)
     backend.kernels.activation_forward(Y, Z, "sigmoid", 0.0)
     assert ((Y >= 0) & (Y <= 1)).all()
     T = rng.uniform(0, 1, Z.shape).astype(dtype)

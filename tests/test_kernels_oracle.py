@@ -9,6 +9,7 @@ import judge
 import naive
 import numpy as np
 import pytest
+import tolerance
 
 from fastnn.activations import FORMULAS
 from fastnn.program.kernels import KERNELS
@@ -71,6 +72,14 @@ def test_every_variant_names_every_constant_and_function(kernel):
     assert set().union(*(absent for _, absent in variants)) == optional
 
 
+@ROWS
+def test_every_size_takes_every_value_of_the_generator(kernel):
+    drawn = adversarial.shapes(kernel)
+    for letter in adversarial.letters(kernel):
+        least = adversarial.least(kernel, letter)
+        assert {s[letter] for s in drawn} == {s for s in adversarial.SIZES if s >= least}
+
+
 def test_the_loops_know_every_activation_and_loss():
     assert set(naive.VALUE) == set(naive.SLOPE) == set(FORMULAS)
     assert {*naive.PER_OUTPUT, "cross_entropy"} == set(KERNELS["loss"].functions)
@@ -83,4 +92,4 @@ def test_the_slopes_of_the_loops_are_the_differences_of_their_values(name):
     for x in (-7.3, -2.1, -0.6, -0.05, 0.07, 0.9, 3.2, 8.4):
         f = [naive.VALUE[name](x + k * h, c) for k in (-2, -1, 1, 2)]
         difference = (8 * (f[2] - f[1]) - (f[3] - f[0])) / (12 * h)
-        assert naive.SLOPE[name](x, c) == pytest.approx(difference, rel=1e-9, abs=1e-10)
+        assert naive.SLOPE[name](x, c) == pytest.approx(difference, **tolerance.LOOPS)

@@ -53,6 +53,12 @@ def test_every_backend_keeps_exactly_the_elements_of_the_loops(backend, rate):
     assert (mask(backend, shape=(9, 13), rate=rate, **there) == wanted).all()
 
 
+def test_a_word_at_the_threshold_is_kept(backend):
+    word = naive.philox4x32((0, 0, 7, 2), (5, 0))[0]
+    assert mask(backend, shape=(1, 1), rate=word / 2**32)
+    assert not mask(backend, shape=(1, 1), rate=(word + 1) / 2**32)
+
+
 @pytest.mark.parametrize("name", ["seed", "step", "layer", "first_row"])
 @pytest.mark.parametrize("bit", [0, 1, 15])
 def test_the_mask_changes_with_every_part_of_its_key(backend, name, bit):

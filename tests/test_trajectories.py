@@ -288,13 +288,15 @@ def test_a_step_that_diverges_is_not_made(backend, dtype, name):
     assert (walk.state.moments == two.state.moments).all()
 
 
-def test_a_gradient_that_is_not_finite_is_not_followed(backend):
-    # The loss is 1e200 and the slope of the score 1e100; times an input of 1e250 that is infinite.
+# The square of 1e100 is finite, but the slope 2e100 times an input of 1e250 is not; the square of
+# 1e200 is infinite, and the gradient 2e200 is not.
+@pytest.mark.parametrize(("x", "y", "loss"), [(1e250, 1e100, 1e200), (1.0, 1e200, np.inf)])
+def test_neither_loss_nor_gradient_may_be_infinite(backend, x, y, loss):
     described = Described([fn.Dense(1)], 1, losses.MeanSquaredError())
     walk = Walk(backend, KINDS["sgd"], described)
     walk.executable.parameters[...] = 0
-    assert walk.steps(batch=Batch(np.array([[1e250]]), np.array([[1e100]]))) == 0
-    assert walk.losses == [pytest.approx(1e200)]
+    assert walk.steps(batch=Batch(np.array([[x]]), np.array([[y]]))) == 0
+    assert walk.losses == [pytest.approx(loss)]
     assert walk.state.step == 0
     assert not walk.executable.parameters.any()
 

@@ -36,6 +36,10 @@ PASS = {"float32": 1e-4, "float64": 1e-12}
 TRAJECTORY = {"float32": 1e-4, "float64": 1e-10}
 # The same numbers, summed in another order or from other weights, in float64.
 REGROUPED = 1e-13
+# The sum of the probabilities of a row, in units of eps.
+SUM_OF_PROBABILITIES = 8
+# The slopes of the loops against differences of their values: relative, and absolute.
+LOOPS = {"rel": 1e-9, "abs": 1e-10}
 # Gradients against differences of fourth order: of the element, or of the share of the largest.
 GRADIENT, GRADIENT_SHARE = 1e-7, 1e-2
 
@@ -48,19 +52,19 @@ def allowed(kernel, arrays, constants, truth):
     held = (arrays[a.name] for a in kernel.arguments if a.dtype == "real")
     real = next(array.dtype for array in held if array is not None)
     wide = {n: None if a is None else np.asarray(a, np.float64) for n, a in arrays.items()}
-    info = np.finfo(real)
-    eps, constant = float(info.eps), CLASSES[kernel.tolerance]
+    constant = CLASSES[kernel.tolerance]
     if kernel.tolerance == "exact":
         return {name: np.zeros(np.shape(value)) for name, value in truth.items()}
     sizes = SIZES[kernel.name](**wide, **constants)
     bounds = {}
     for name, value in truth.items():
         n, size, *gain = sizes[name]
-        if kernel.accumulator == "float64" and real == np.float32:
+        info = np.finfo(np.float64 if name == "return" else real)  # what is returned stays wide
+        if kernel.accumulator == "float64" and info.dtype == np.float32:
             n = min(n, ROUNDINGS)  # the sum itself rounds nothing that float32 would notice
         if constants.get("accumulate"):
             size = size + np.abs(wide[name])
-        roundings = constant * eps * n * np.broadcast_to(size, np.shape(value))
+        roundings = constant * float(info.eps) * n * np.broadcast_to(size, np.shape(value))
         lost = UNDERFLOW * n * float(info.smallest_subnormal)
         bounds[name] = roundings + lost * np.maximum(1.0, *gain) if gain else roundings + lost
     return bounds

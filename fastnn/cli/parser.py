@@ -11,7 +11,8 @@ from fastnn import activations, backends, optimizers
 __all__ = ["UsageError", "build_parser"]
 
 MODEL = "a model file that fastnn saved"
-TABLES = ".csv, .tsv, .csv.gz, .tsv.gz or .parquet"
+TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+TABLES = f"{', '.join(TABLE_ENDINGS[:-1])} or {TABLE_ENDINGS[-1]}"
 
 
 class UsageError(Exception):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastnn.cli.parser import TABLES, UsageError
+from fastnn.cli.parser import TABLE_ENDINGS, TABLES, UsageError
 from fastnn.data import Dataset, TableEncoder, load_digits, load_mnist, read_idx
 from fastnn.errors import ModelFileError, unknown_name
 from fastnn.formats import model_file
@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 SETS = ("digits", "mnist")
-ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 
 
 def kind_of(data: str, *, images: bool = False) -> str:
@@ -55,7 +54,7 @@ def kind_of(data: str, *, images: bool = False) -> str:
     """
     if data in SETS:
         return data
-    if data.lower().endswith(ENDINGS):
+    if data.lower().endswith(TABLE_ENDINGS):
         kind = "table"
     elif images and (os.path.exists(data) or os.sep in data):
         kind = "images"
@@ -104,6 +103,8 @@ def load_images(path: str) -> npt.NDArray[np.float32]:
         raise UsageError(
             f"{path!r} holds {images.ndim} dimension, as labels do; images have 2 or 3"
         )
+    if not images.size:
+        raise UsageError(f"{path!r} holds no pixels: shape {images.shape}")
     rows = images.reshape(len(images), -1).astype(np.float32)
     if images.dtype == np.uint8:
         rows /= np.float32(255)
@@ -124,7 +125,7 @@ def table_stem(path: str) -> str:
     'flats'
     """
     name = os.path.basename(path)
-    ending = max((e for e in ENDINGS if name.lower().endswith(e)), key=len, default="")
+    ending = max((e for e in TABLE_ENDINGS if name.lower().endswith(e)), key=len, default="")
     return name[: len(name) - len(ending)] or "table"
 
 

@@ -36,7 +36,8 @@ def say(text: str) -> None:
 
 def complain(text: str) -> None:
     """Print a line on stderr, with the name of the program."""
-    print(f"{PROGRAM}: {printable(text)}", file=sys.stderr)
+    if sys.stderr is not None:  # print would take stdout in its place
+        print(f"{PROGRAM}: {printable(text)}", file=sys.stderr)
 
 
 def flush() -> None:

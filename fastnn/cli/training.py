@@ -39,7 +39,7 @@ def train(arguments: argparse.Namespace) -> None:
     if kind == "table" and arguments.target is None:
         raise UsageError("a table needs --target COLUMN, the column to predict")
     stem = table_stem(arguments.data) if kind == "table" else kind
-    output = arguments.output or f"{stem}.fnn"
+    output = f"{stem}.fnn" if arguments.output is None else arguments.output
     check_output(output, [arguments.data] if kind == "table" else [], model=True)
     dataset, metadata = _load(kind, arguments)
     network = _network(dataset, arguments)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastnn.backends.base import Backend, Batch, Executable, OptimizerState
-from fastnn.backends.native import _core, kernels
 from fastnn.program import Program
+
+if importlib.util.find_spec("fastnn.backends.native._core") is None:
+    raise ImportError("its compiled part is not installed")
+from fastnn.backends.native import _core, kernels  # noqa: E402 (what is missing is said above)
 
 __all__ = ["BACKEND", "NativeBackend", "NativeExecutable"]
 
