@@ -7,6 +7,7 @@
 struct fnn_engine {
     fnn_program program; /* its arrays are copies in the same block of memory */
     bool *trainable;     /* by slot: whether it depends on a parameter */
+    bool couples_rows;   /* whether a batch norm ties the rows of a training batch together */
     const fnn_kernels *kernels;
     fnn_dtype dtype;
     int64_t element; /* bytes of a number */
@@ -32,9 +33,10 @@ typedef struct {
 typedef struct {
     const fnn_engine *engine;
     const char *parameters;
+    const char *states;
     char *gradient; /* the flat vector, or NULL */
     char *input_gradient;
-    bool training; /* whether dropout is on */
+    bool training; /* whether dropout is on, and batch norms look at the batch */
     uint64_t seed, step;
 
     /* The workspace, for at most `rows` rows. */
@@ -45,7 +47,8 @@ typedef struct {
     double *row_loss, *hits;
     char *X, *Y, *weight; /* where rows are gathered */
     int64_t *labels;
-    char *flat; /* the gradient of a training step */
+    char *flat;       /* the gradient of a training step */
+    char *statistics; /* of the batch, laid out as the states; 0 between */
 
     /* The chunk. */
     int64_t B, first_row;

@@ -45,6 +45,13 @@ static char *saved(const fnn_run *run, const fnn_op *op, int which) {
     return fnn_at(run->engine, run->saved, (2 * number + which) * run->rows);
 }
 
+/* Mean (0) and variance (1) of the columns: those of the batch in training, else the running ones.
+ */
+static char *statistics(const fnn_run *run, const fnn_op *op, int which) {
+    const fnn_state *state = &run->engine->program.states[op->states[which]];
+    return fnn_at(run->engine, run->training ? run->statistics : run->states, state->offset);
+}
+
 static bool dense_forward(fnn_run *run, const fnn_op *op, fnn_matrix Y, fnn_matrix X) {
     const fnn_engine *e = run->engine;
     const fnn_parameter *weight = parameter_of(run, op, 0), *bias = parameter_of(run, op, 1);
@@ -128,6 +135,15 @@ static bool forward(fnn_run *run, const fnn_op *op) {
                               find(run, run->parameters, parameter_of(run, op, 1)), op->constant, B,
                               O, Y.ld, X.ld);
         break;
+    case FNN_OP_BATCH_NORM:
+        if (run->training)
+            k->batch_norm_statistics(statistics(run, op, 0), statistics(run, op, 1), X.at, B, O,
+                                     X.ld);
+        k->batch_norm_forward(Y.at, X.at, statistics(run, op, 0), statistics(run, op, 1),
+                              find(run, run->parameters, parameter_of(run, op, 0)),
+                              find(run, run->parameters, parameter_of(run, op, 1)), op->constant, B,
+                              O, Y.ld, X.ld);
+        break;
     case FNN_OP_GATE:
         k->gate_forward(Y.at, X.at, second.at, op->function, gate_constant(run, op), B, O, Y.ld,
                         X.ld, second.ld);
@@ -185,6 +201,12 @@ static bool backward_data(fnn_run *run, const fnn_op *op) {
                                     find(run, run->parameters, parameter_of(run, op, 0)), adds, B,
                                     O, dX.ld, dY.ld, X.ld);
         break;
+    case FNN_OP_BATCH_NORM:
+        k->batch_norm_backward_data(dX.at, dY.at, X.at, statistics(run, op, 0),
+                                    statistics(run, op, 1),
+                                    find(run, run->parameters, parameter_of(run, op, 0)),
+                                    op->constant, run->training, adds, B, O, dX.ld, dY.ld, X.ld);
+        break;
     case FNN_OP_GATE:
         k->gate_backward(dX.at, dsecond.at, dY.at, X.at, second.at, op->function,
                          gate_constant(run, op), B, O, dX.ld, dsecond.ld, dY.ld, X.ld, second.ld);
@@ -220,6 +242,10 @@ static bool backward_parameters(fnn_run *run, const fnn_op *op) {
         k->layer_norm_backward_parameters(d, find(run, run->gradient, second), dY.at, X.at,
                                           saved(run, op, 0), saved(run, op, 1), true, B, O, dY.ld,
                                           X.ld);
+    } else if (op->kind == FNN_OP_BATCH_NORM) {
+        k->batch_norm_backward_parameters(d, find(run, run->gradient, second), dY.at, X.at,
+                                          statistics(run, op, 0), statistics(run, op, 1),
+                                          op->constant, true, B, O, dY.ld, X.ld);
     } else { /* a gate */
         const fnn_matrix V = run->slots[op->inputs[1]];
         k->gate_backward_beta(d, dY.at, X.at, V.at, gate_constant(run, op), true, B, O, dY.ld, X.ld,

@@ -64,10 +64,12 @@ static void lay_out(fnn_run *run, fnn_arena *arena, int parts) {
     }
     if (parts & FNN_RUN_FLAT)
         run->flat = fnn_carve(arena, program->size, element);
+    run->statistics = fnn_carve(arena, program->state_size, element);
 }
 
 fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts) {
-    run->rows = rows < run->engine->chunk ? rows : run->engine->chunk;
+    const bool whole = run->training && run->engine->couples_rows;
+    run->rows = whole || rows < run->engine->chunk ? rows : run->engine->chunk;
     run->asked_at = nanoseconds();
     fnn_arena measure = {NULL, 0};
     lay_out(run, &measure, parts);
@@ -76,6 +78,7 @@ fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts) {
         return FNN_NO_MEMORY;
     run->memory = arena.memory;
     lay_out(run, &arena, parts);
+    memset(run->statistics, 0, (size_t)(run->engine->program.state_size * run->engine->element));
     return FNN_OK;
 }
 
@@ -94,11 +97,13 @@ static void apply_head(const fnn_engine *engine, void *out, int64_t rows, int64_
         k->softmax_forward(out, out, rows, O, O, O);
     else if (engine->program.head == FNN_HEAD_SIGMOID)
         k->activation_forward(out, out, FNN_SIGMOID, 0, rows, O, O, O);
+    else if (engine->program.head == FNN_HEAD_EXP)
+        k->activation_forward(out, out, FNN_EXP, 0, rows, O, O, O);
 }
 
-fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, void *out, const void *X,
-                       int64_t rows, const fnn_poll *poll) {
-    fnn_run run = {.engine = engine, .parameters = parameters, .poll = poll};
+fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, const void *states,
+                       void *out, const void *X, int64_t rows, const fnn_poll *poll) {
+    fnn_run run = {.engine = engine, .parameters = parameters, .states = states, .poll = poll};
     const int32_t scores = engine->program.op_count;
     const int64_t I = engine->program.slots[0].width, O = engine->program.slots[scores].width;
     fnn_status status = fnn_begin(&run, rows, 0);
@@ -157,9 +162,10 @@ static fnn_batch chunk_rows(fnn_run *run, const fnn_batch *batch, const int64_t 
     return chunk;
 }
 
-/* The share of right outputs is known for losses of classes and of probabilities. */
+/* The share of right outputs is known for losses of classes, of probabilities and of signs. */
 static bool counts_hits(const fnn_program *program) {
-    return program->loss == FNN_CROSS_ENTROPY || program->loss == FNN_BINARY_CROSS_ENTROPY;
+    return program->loss == FNN_CROSS_ENTROPY || program->loss == FNN_BINARY_CROSS_ENTROPY ||
+           program->loss == FNN_HINGE;
 }
 
 /* Set row_loss and hits of a chunk, and the gradient of its scores where there is to be one. */
@@ -227,11 +233,12 @@ bool fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *order, 
 }
 
 fnn_status fnn_loss_and_gradient(const fnn_engine *engine, const void *parameters,
-                                 const fnn_batch *batch, bool training, uint64_t seed,
-                                 uint64_t step, double *loss, double *hits, void *gradient,
-                                 void *input_gradient, const fnn_poll *poll) {
+                                 const void *states, const fnn_batch *batch, bool training,
+                                 uint64_t seed, uint64_t step, double *loss, double *hits,
+                                 void *gradient, void *input_gradient, const fnn_poll *poll) {
     fnn_run run = {.engine = engine,
                    .parameters = parameters,
+                   .states = states,
                    .gradient = gradient,
                    .input_gradient = input_gradient,
                    .training = training,

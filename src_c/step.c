@@ -18,8 +18,9 @@ static void clip(const fnn_run *run, const fnn_optimizer *optimizer) {
 
 /* How many flat vectors the optimizer remembers. */
 static int moment_count(const fnn_optimizer *o) {
-    const int averages = o->kind == FNN_ADAM ? 2 : o->kind == FNN_RMSPROP ? 1 : 0;
-    return averages + (o->kind != FNN_ADAM && o->momentum > 0);
+    const bool two = o->kind == FNN_ADAM || o->kind == FNN_NADAM;
+    const int averages = two ? 2 : o->kind == FNN_SGD ? 0 : 1;
+    return averages + ((o->kind == FNN_SGD || o->kind == FNN_RMSPROP) && o->momentum > 0);
 }
 
 static char *moment(const fnn_run *run, const fnn_optimizer *o, int which, const fnn_parameter *p) {
@@ -49,34 +50,76 @@ static void update(const fnn_run *run, char *parameters, const fnn_optimizer *o,
             k->rmsprop_update(w, first, second, g, rate, o->decay, o->momentum, o->epsilon,
                               weight_decay, N);
             break;
+        case FNN_ADAGRAD:
+            k->adagrad_update(w, first, g, rate, o->epsilon, weight_decay, N);
+            break;
+        case FNN_NADAM:
+            k->nadam_update(w, first, second, g, rate, o->beta1, o->beta2, o->epsilon,
+                            o->momentum_decay, weight_decay, o->product, o->step, N);
+            break;
+        case FNN_LION:
+            k->lion_update(w, first, g, rate, o->beta1, o->beta2, weight_decay, N);
+            break;
         }
+        if (p->max_norm > 0)
+            k->max_norm(w, p->max_norm, p->rows, p->columns, p->stride);
     }
 }
 
-/* One step; the parameters and the optimizer change last, and only together. */
-static fnn_status take_step(fnn_run *run, char *parameters, const fnn_batch *batch,
+/* Take the statistics of a batch of `rows` rows into the running ones. */
+static void update_states(const fnn_run *run, char *states, int64_t rows) {
+    const fnn_engine *e = run->engine;
+    const fnn_program *program = &e->program;
+    for (int32_t n = 0; n < program->op_count; n++) {
+        const fnn_op *op = &program->ops[n];
+        if (op->kind != FNN_OP_BATCH_NORM)
+            continue;
+        const fnn_state *mean = &program->states[op->states[0]];
+        const fnn_state *variance = &program->states[op->states[1]];
+        e->kernels->batch_norm_update(
+            fnn_at(e, states, mean->offset), fnn_at(e, states, variance->offset),
+            fnn_at(e, run->statistics, mean->offset), fnn_at(e, run->statistics, variance->offset),
+            op->momentum, rows, mean->length);
+    }
+}
+
+double fnn_nadam_momentum(double beta1, double momentum_decay, uint64_t step) {
+    return beta1 * (1 - 0.5 * pow(0.96, (double)step * momentum_decay));
+}
+
+static bool is_finite(const fnn_run *run, const char *vector, int64_t length) {
+    return run->engine->kernels->first_nonfinite(vector, 1, length, length) < 0;
+}
+
+/* One step; the parameters, states and the optimizer change last, and only together. */
+static fnn_status take_step(fnn_run *run, char *parameters, char *states, const fnn_batch *batch,
                             const fnn_steps *steps, fnn_optimizer *optimizer, int64_t s) {
-    const int64_t P = run->engine->program.size, first = s * steps->batch_size;
-    const int64_t left = steps->rows - first;
+    const fnn_program *program = &run->engine->program;
+    const int64_t first = s * steps->batch_size, left = steps->rows - first;
     const int64_t rows = left < steps->batch_size ? left : steps->batch_size;
     const int64_t *order = steps->order ? steps->order + first : NULL;
     run->step = optimizer->step;
     if (!fnn_batch_loss(run, batch, order, first, rows, &steps->losses[s], &steps->hits[s]))
         return FNN_INTERRUPTED;
-    if (!isfinite(steps->losses[s]) ||
-        run->engine->kernels->first_nonfinite(run->gradient, 1, P, P) >= 0)
+    if (!isfinite(steps->losses[s]) || !is_finite(run, run->gradient, program->size) ||
+        !is_finite(run, run->statistics, program->state_size))
         return FNN_DIVERGED;
     clip(run, optimizer);
     optimizer->step++;
+    if (optimizer->kind == FNN_NADAM)
+        optimizer->product *=
+            fnn_nadam_momentum(optimizer->beta1, optimizer->momentum_decay, optimizer->step);
     update(run, parameters, optimizer, steps->rates[s]);
+    update_states(run, states, rows);
     return FNN_OK;
 }
 
-fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, const fnn_batch *batch,
-                         const fnn_steps *steps, fnn_optimizer *optimizer, int64_t *taken,
-                         const fnn_poll *poll) {
+fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, void *states,
+                         const fnn_batch *batch, const fnn_steps *steps, fnn_optimizer *optimizer,
+                         int64_t *taken, const fnn_poll *poll) {
     fnn_run run = {.engine = engine,
                    .parameters = parameters,
+                   .states = states,
                    .training = true,
                    .seed = steps->seed,
                    .poll = poll};
@@ -86,7 +129,7 @@ fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, const fnn_b
     fnn_status status = fnn_begin(&run, rows, parts);
     run.gradient = run.flat;
     for (*taken = 0; *taken < steps->count && status == FNN_OK;) {
-        status = take_step(&run, parameters, batch, steps, optimizer, *taken);
+        status = take_step(&run, parameters, states, batch, steps, optimizer, *taken);
         *taken += status == FNN_OK;
     }
     fnn_free(run.memory);
