@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import documents
 import footprint
 import machine
 import report
-from contestants import Contestant, present
+from contestants import DROPPED, Contestant, present
 from measure import Settings, cores_for, measure_case, open_workers
 
 __all__ = ["main"]
@@ -51,6 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         "versions": {"Python": sys.version.split()[0]},
         "details": {},
         "left_out": left_out,
+        "ignored": [f"{k}={os.environ[k]}" for k in DROPPED if k in os.environ],
         "cases": [],
         "cost": {},
     }

@@ -16,7 +16,7 @@ from typing import Any
 
 import machine
 
-__all__ = ["CONTESTANTS", "Contestant", "Worker", "WorkerDied", "present"]
+__all__ = ["CONTESTANTS", "DROPPED", "Contestant", "Worker", "WorkerDied", "present"]
 
 WORKER = Path(__file__).with_name("worker.py")
 TIMEOUT = 1200.0  # seconds for one answer; compilers take their time
@@ -29,7 +29,13 @@ THREAD_VARIABLES = (
     "FASTNN_NUM_THREADS",
 )
 # Set by the harness or by nobody: they change what a library does.
-DROPPED = ("OPENBLAS_CORETYPE", "FASTNN_ISA", "XLA_FLAGS")
+DROPPED = (
+    "FASTNN_ISA",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE",
+    "XLA_FLAGS",
+)
 
 
 @dataclass(frozen=True)
@@ -174,6 +180,10 @@ class Worker:
         if not line:
             raise WorkerDied(self._last_words())
         return json.loads(line)
+
+    def run(self, count: int) -> dict[str, Any]:
+        """Take at least so many steps of the prepared case; return ``count`` and ``seconds``."""
+        return self.ask("run", count=count)
 
     def close(self) -> None:
         """End the process."""

@@ -10,26 +10,16 @@ import report
 
 __all__ = ["blocks", "write"]
 
-DOCUMENTS = ("README.md", "docs/benchmarks.md")
 IMAGES = "docs/images"
 
 
 def write(results: dict[str, Any], root: Path = report.ROOT) -> None:
     """Put tables between the markers of the documents, and draw the charts; tell what was done."""
-    told = blocks(results)
-    for name in DOCUMENTS:
-        file = root / name
-        text = before = file.read_text(encoding="utf-8") if file.exists() else ""
-        for block, body in told.items():
-            if f"<!-- benchmarks {block} begin -->" in text:
-                text = report.insert(text, block, body)
-        if text != before:
-            file.write_text(text, encoding="utf-8")
-        print(f"{name}: {'written' if text != before else 'nothing to write'}")
+    report.replace_blocks(blocks(results), root)
     for part, threads in groups(results):
         image = root / IMAGES / f"benchmarks-{part}-{threads}.svg"
         title = f"{part}, {threads} thread{'s' * (threads > 1)}"
-        drawn = chart.draw(groups(results)[part, threads], title, image)
+        drawn = chart.draw_ratios(groups(results)[part, threads], title, image)
         said = "drawn" if drawn else "not drawn: matplotlib is not installed"
         print(f"{image.relative_to(root)}: {said}")
 

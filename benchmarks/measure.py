@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import machine
@@ -63,6 +62,10 @@ def open_workers(
             workers[contestant.name] = Worker(contestant, cores)
         except WorkerDied as error:
             failed[contestant.name] = str(error)
+    cores_of_blas = {n: w.description["details"].get("core") for n, w in workers.items()}
+    if "NumPy" in workers and cores_of_blas.get("NumPy SkylakeX") == cores_of_blas["NumPy"]:
+        workers.pop("NumPy SkylakeX").close()
+        failed["NumPy SkylakeX"] = f"NumPy runs on {cores_of_blas['NumPy']} anyway"
     return workers, failed
 
 
@@ -107,7 +110,7 @@ def measure_case(
             if differs:
                 told[name]["left_out"] = differs
     ready = [name for name, entry in told.items() if "left_out" not in entry]
-    runs = {name: partial(_run, workers[name]) for name in ready}
+    runs = {name: workers[name].run for name in ready}
     counts = {}
     for name in ready:
         say(f"{case.name}: {name} warms up")
@@ -144,10 +147,6 @@ def _prepare(worker: Worker, case: Case, workers: dict[str, Worker]) -> dict[str
         del workers[worker.contestant.name]
         return {"left_out": f"its process ended: {error}"}
     return {"note": answer["note"], "prepare": answer["seconds"], "check": check}
-
-
-def _run(worker: Worker, count: int) -> dict[str, Any]:
-    return worker.ask("run", count=count)
 
 
 def _roof(roof: machine.Roof, cores: list[int]) -> dict[str, float | None]:

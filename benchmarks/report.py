@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ __all__ = [
     "insert",
     "machine_text",
     "markdown",
+    "microseconds",
+    "number",
+    "replace_blocks",
     "row",
     "save",
     "summary_row",
@@ -26,6 +30,7 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = ("README.md", "docs/benchmarks.md")
 OURS = "fastnn"
 FIRST_COLUMNS = ["net, batch", "fastnn µs", "GFLOP/s", "of peak"]
 
@@ -43,9 +48,9 @@ def row(result: dict[str, Any], names: list[str]) -> list[str]:
     """Return the cells of a case; a rival's are its µs and how many times fastnn's they are."""
     told = result["contestants"]
     ours = told.get(OURS, {}).get("seconds")
-    cells = [result["name"], _microseconds(ours)]
+    cells = [result["name"], microseconds(ours)]
     speed = result["flops"] / ours * 1e-9 if ours else None
-    cells.append(_number(speed))
+    cells.append(number(speed))
     peak = result["roof"]["before"]["peak"]
     share = speed / (peak * result["threads"]) if speed and peak else None
     cells.append("" if share is None else f"{share:.0%}")
@@ -71,7 +76,7 @@ def cost_table(costs: dict[str, dict[str, float]]) -> tuple[list[str], list[list
     """Return the table of what it costs to have a library."""
     columns = ["", "import ms", "installed MB", "with all it needs MB", "peak memory MB"]
     keys = ("import", "alone", "installed", "memory")
-    rows = [[name, *(_number(entry.get(key)) for key in keys)] for name, entry in costs.items()]
+    rows = [[name, *(number(entry.get(key)) for key in keys)] for name, entry in costs.items()]
     return columns, rows
 
 
@@ -113,6 +118,8 @@ def versions_text(results: dict[str, Any]) -> str:
     for name, blas in results["details"].items():
         if name.startswith("NumPy") and "core" in blas:
             lines.append(f"{name}: OpenBLAS core {blas['core']}")
+    if results["ignored"]:
+        lines.append(f"ignored for all: {', '.join(results['ignored'])}")
     if results["left_out"]:
         lines.append("left out: " + "; ".join(f"{k} ({v})" for k, v in results["left_out"].items()))
     return "\n".join(f"- {line}" for line in lines)
@@ -136,11 +143,27 @@ def insert(text: str, name: str, body: str) -> str:
     return f"{head}{begin}\n{body}\n{end}{tail}"
 
 
-def save(results: dict[str, Any], folder: Path) -> Path:
-    """Write the results as JSON; return the file."""
+def replace_blocks(blocks: dict[str, str], root: Path = ROOT) -> None:
+    """Put texts between their markers in every document that has them; tell what was done."""
+    for name in DOCUMENTS:
+        file = root / name
+        text = before = file.read_text(encoding="utf-8") if file.exists() else ""
+        for block, body in blocks.items():
+            if f"<!-- benchmarks {block} begin -->" in text:
+                text = insert(text, block, body)
+        if text != before:
+            file.write_text(text, encoding="utf-8")
+        print(f"{name}: {'written' if text != before else 'nothing to write'}")
+
+
+def save(results: dict[str, Any], folder: Path, prefix: str = "") -> Path:
+    """Write the results as JSON, without the paths of this machine; return the file."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{results['date']}-{results['commit'] or 'no-commit'}.json"
-    file.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    file = folder / f"{prefix}{results['date']}-{results['commit'] or 'no-commit'}.json"
+    text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
+    for place, word in ((sys.prefix, "PYTHON"), (str(ROOT), "FASTNN"), (str(Path.home()), "HOME")):
+        text = text.replace(place, word)
+    file.write_text(text, encoding="utf-8")
     return file
 
 
@@ -162,8 +185,8 @@ def _rival(entry: dict[str, Any] | None) -> str:
     if entry is None or "seconds" not in entry:
         return "–"
     if "ratio" not in entry:
-        return _microseconds(entry["seconds"])
-    return f"{_microseconds(entry['seconds'])} ({entry['ratio']['median']:.2f}×)"
+        return microseconds(entry["seconds"])
+    return f"{microseconds(entry['seconds'])} ({entry['ratio']['median']:.2f}×)"
 
 
 def _latency(roof: dict[str, dict[str, float | None]]) -> str:
@@ -173,11 +196,12 @@ def _latency(roof: dict[str, dict[str, float | None]]) -> str:
     return f"{told[0]:.0f}–{told[1]:.0f} ns {latency_word(max(told))}"
 
 
-def _microseconds(seconds: float | None) -> str:
-    return _number(None if seconds is None else seconds * 1e6)
+def microseconds(seconds: float | None) -> str:
+    """Return a time in microseconds, as `number` does."""
+    return number(None if seconds is None else seconds * 1e6)
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     """Return three significant digits, never in powers of ten."""
     if value is None:
         return "–"

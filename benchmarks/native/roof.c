@@ -18,26 +18,27 @@ static double now(void) {
 enum { CHAINS = 12, BURST = 2048, BURSTS = 24 };
 
 /* GFLOP/s of the fastest burst; a multiplication and an addition count as two. */
-#define DEFINE_PEAK(NAME, REAL, WIDTH)                                              \
-    double NAME(void) {                                                             \
-        typedef REAL vector __attribute__((vector_size(WIDTH)));                    \
-        volatile REAL seed = 1;                                                     \
-        vector sum[CHAINS], factor = (vector){0} + seed * (REAL)0.5, best_guard;    \
-        double best = 1e300;                                                        \
-        _Pragma("GCC unroll 12") for (int c = 0; c < CHAINS; c++) sum[c] = factor + (REAL)c; \
-        for (int b = 0; b < BURSTS; b++) {                                          \
-            double start = now();                                                   \
-            for (int n = 0; n < BURST * 16; n++)                                    \
-                _Pragma("GCC unroll 12") for (int c = 0; c < CHAINS; c++)           \
-                    sum[c] = sum[c] * factor + factor;                              \
-            double seconds = now() - start;                                         \
-            if (seconds < best) best = seconds;                                     \
-        }                                                                           \
-        best_guard = sum[0];                                                        \
-        _Pragma("GCC unroll 12") for (int c = 1; c < CHAINS; c++) best_guard += sum[c]; \
-        volatile REAL kept = best_guard[0];                                         \
-        (void)kept;                                                                 \
-        return 2.0 * CHAINS * (WIDTH / sizeof(REAL)) * BURST * 16 / best * 1e-9;    \
+#define DEFINE_PEAK(NAME, REAL, WIDTH)                                                             \
+    double NAME(void) {                                                                            \
+        typedef REAL vector __attribute__((vector_size(WIDTH)));                                   \
+        volatile REAL seed = 1;                                                                    \
+        vector sum[CHAINS], factor = (vector){0} + seed * (REAL)0.5, best_guard;                   \
+        double best = 1e300;                                                                       \
+        _Pragma("GCC unroll 12") for (int c = 0; c < CHAINS; c++) sum[c] = factor + (REAL)c;       \
+        for (int b = 0; b < BURSTS; b++) {                                                         \
+            double start = now();                                                                  \
+            for (int n = 0; n < BURST * 16; n++)                                                   \
+                _Pragma("GCC unroll 12") for (int c = 0; c < CHAINS; c++) sum[c] =                 \
+                    sum[c] * factor + factor;                                                      \
+            double seconds = now() - start;                                                        \
+            if (seconds < best)                                                                    \
+                best = seconds;                                                                    \
+        }                                                                                          \
+        best_guard = sum[0];                                                                       \
+        _Pragma("GCC unroll 12") for (int c = 1; c < CHAINS; c++) best_guard += sum[c];            \
+        volatile REAL kept = best_guard[0];                                                        \
+        (void)kept;                                                                                \
+        return 2.0 * CHAINS * (WIDTH / sizeof(REAL)) * BURST * 16 / best * 1e-9;                   \
     }
 
 DEFINE_PEAK(peak_float32_16, float, 16)
@@ -60,13 +61,17 @@ double stream_triad(long count) {
     four *a = aligned_alloc(sizeof(four), bytes), *b = a + count, *c = b + count;
     volatile double seed = 0.5;
     double s = seed, best = 1e300;
-    if (!a) return -1;
-    for (long i = 0; i < count; i++) a[i] = b[i] = c[i] = (four){s, s, s, s};
+    if (!a)
+        return -1;
+    for (long i = 0; i < count; i++)
+        a[i] = b[i] = c[i] = (four){s, s, s, s};
     for (int pass = 0; pass < 5; pass++) {
         double start = now();
-        for (long i = 0; i < count; i++) a[i] = b[i] + s * c[i];
+        for (long i = 0; i < count; i++)
+            a[i] = b[i] + s * c[i];
         double seconds = now() - start;
-        if (seconds < best) best = seconds;
+        if (seconds < best)
+            best = seconds;
         s = a[count / 2][0] * 0.25; /* the next pass needs this one */
     }
     free(a);
@@ -110,7 +115,8 @@ double ping_pong(int first, int second) {
     partner_core = second;
     atomic_store(&ball, 0);
     pin(first);
-    if (pthread_create(&thread, NULL, partner, NULL)) return -1;
+    if (pthread_create(&thread, NULL, partner, NULL))
+        return -1;
     for (int v = 0, n = 0; v < VOLLEYS; v++) {
         double start = now();
         for (int end = n + VOLLEY; n < end; n++) {
