@@ -5,7 +5,7 @@ ARGS ?=
 
 SOURCES := pyproject.toml setup.py MANIFEST.in $(wildcard README.md LICENSE) \
     $(shell find fastnn src_c -type f ! -name '*.so' ! -name '*.py[cod]' 2>/dev/null)
-C_FILES = $(shell find src_c -name '*.[ch]' -o -name '*.inc')
+C_FILES = $(shell find src_c tests/native -name '*.[ch]' -o -name '*.inc')
 CYTHON_FILES = $(shell find fastnn -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi')
 
 # $(call new_venv,options and folder)
@@ -14,15 +14,18 @@ $(PYTHON) -m venv $(1) || { echo "$(PYTHON) -m venv failed: install venv (on Deb
 python3-venv) or name another Python, for example PYTHON=python3.12" >&2; exit 1; }
 endef
 
-.PHONY: help demo test coverage lint format build clean FORCE
+.PHONY: help demo test test-tsan coverage bench bench-kernels lint format build clean FORCE
 .NOTPARALLEL:
 help:
 	@echo 'make demo     train the first network, in a venv of its own'
 	@echo 'make test     build the wheel, install it, test it   (TESTS=tests/test_x.py ARGS="-k name")'
+	@echo 'make test-tsan the thread pool under ThreadSanitizer'
 	@echo 'make coverage the same, and which lines of Python no test ran'
 	@echo 'make lint     ruff, mypy, cython-lint, clang-format'
 	@echo 'make format   rewrite the sources as lint wants them'
 	@echo 'make build    the wheel and the sdist, into dist/'
+	@echo 'make bench    fastnn beside other libraries   (ARGS=--quick, ARGS=--help)'
+	@echo 'make bench-kernels   every kernel and network alone, for pytest-benchmark compare'
 	@echo 'make clean    remove all that these made, the venvs included'
 	@echo 'PYTHON=python3.12 chooses the interpreter of new venvs (make clean drops the old ones)'
 
@@ -43,6 +46,17 @@ test: .venv-test/.installed
 	@rm -rf build/test-run && mkdir -p build/test-run
 	cd build/test-run && FASTNN_WHEEL="$$(echo $(CURDIR)/build/test-dist/*.whl)" \
 	    $(CURDIR)/.venv-test/bin/python -m pytest $(PYTEST_ARGS)
+
+# The thread pool, watched for data races. No forks: a child of a process with threads may not start
+# any under ThreadSanitizer. Some versions of it start only where addresses are not random.
+TSAN_CLAIMS = 'every_item_once 1000000' 'callers_at_once 20000' workers_help a_task_may_run_a_job \
+    signals_reach_the_main_thread exit_while_they_spin exit_while_they_sleep
+test-tsan:
+	@mkdir -p build
+	$(CC) -std=c11 -O1 -g -fsanitize=thread -Isrc_c src_c/pool.c tests/native/pool_driver.c \
+	    -o build/pool_tsan -pthread
+	@fixed="$$(setarch -R true 2>/dev/null && echo setarch -R)"; for claim in $(TSAN_CLAIMS); do \
+	    echo "$$claim"; $$fixed build/pool_tsan $$claim || exit 1; done
 
 coverage: .venv-test/.installed
 	@rm -rf build/test-run && mkdir -p build/test-run
@@ -73,6 +87,26 @@ build: .venv-test/.venv
 	rm -rf dist
 	.venv-test/bin/python -m build .
 
+# The benchmarks: of the installed package too. BENCH_PYTHON=... names a Python that has fastnn, and
+# of the other libraries whichever are to be compared, instead of a venv with all of them.
+BENCH_PYTHON ?= .venv-bench/bin/python
+KERNEL_RUNS := $(CURDIR)/build/benchmarks/kernels
+
+bench: $(filter .venv-bench/%,$(BENCH_PYTHON:python=.installed))
+	$(BENCH_PYTHON) benchmarks/compare.py $(ARGS)
+
+bench-kernels: $(filter .venv-bench/%,$(BENCH_PYTHON:python=.installed))
+	@mkdir -p build/benchmarks/run
+	cd build/benchmarks/run && $(abspath $(BENCH_PYTHON)) -m pytest \
+	    -c $(CURDIR)/benchmarks/pytest.ini -p no:cacheprovider \
+	    --benchmark-storage=file://$(KERNEL_RUNS) --benchmark-autosave $(CURDIR)/benchmarks $(ARGS)
+	@echo 'compare runs: pytest-benchmark --storage=file://$(KERNEL_RUNS) compare'
+
+.venv-bench/bin/.installed: $(SOURCES)
+	@test -x .venv-bench/bin/pip || $(call new_venv,.venv-bench)
+	.venv-bench/bin/python -m pip install --quiet '.[bench]'
+	@touch $@
+
 # Lint needs no compiled code.
 .venv-lint/.installed: pyproject.toml
 	@$(call new_venv,--clear .venv-lint)
@@ -92,6 +126,6 @@ format: .venv-lint/.installed
 	.venv-lint/bin/clang-format -i $(C_FILES)
 
 clean:
-	rm -rf build dist *.egg-info .venv .venv-test .venv-lint .mypy_cache .ruff_cache .pytest_cache
-	find fastnn tests -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf build dist *.egg-info .venv .venv-test .venv-lint .venv-bench .mypy_cache .ruff_cache .pytest_cache
+	find fastnn tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 	find fastnn -name '*.so' -delete

@@ -12,6 +12,7 @@ from fastnn.errors import unknown_name
 __all__ = [
     "GATES",
     "Activation",
+    "BatchNorm",
     "Concat",
     "Dense",
     "Dropout",
@@ -33,7 +34,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class _Affine(Layer):
-    """What Dense and Gated share: the affine map and its penalties."""
+    """What Dense and Gated share: the affine map, its penalties and its limit."""
 
     units: int
 
@@ -44,8 +45,10 @@ class _Affine(Layer):
             checks.flag(name, getattr(self, name))
         for name in ("weight_initializer", "bias_initializer"):
             initializers.check(getattr(self, name))
-        for name in ("l1", "l2"):
-            _set(self, name, checks.real_number(f"{name} of {kind}", getattr(self, name), 0))
+        for name in ("l1", "l2", "max_norm"):
+            value, limit = getattr(self, name), name == "max_norm"
+            if not (limit and value is None):
+                _set(self, name, checks.real_number(f"{name} of {kind}", value, 0, above=limit))
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,9 @@ class Dense(_Affine):
         Penalties on the weights, added to the loss: ``l1 Σ|w| + l2/2 Σw²``.
     regularize_bias : bool
         Whether penalties and weight decay touch the bias too.
+    max_norm : float, optional
+        After every update, the weights into each unit (a column of ``weight``) are scaled down to
+        at most this Euclidean norm (Srivastava et al. 2014, section 5.1).
 
     Raises
     ------
@@ -85,6 +91,7 @@ class Dense(_Affine):
     l1: float = 0.0
     l2: float = 0.0
     regularize_bias: bool = False
+    max_norm: float | None = None
 
     def __post_init__(self) -> None:
         self._check_affine()
@@ -110,6 +117,9 @@ class Gated(_Affine):
         Penalties on both weights, added to the loss: ``l1 Σ|w| + l2/2 Σw²``.
     regularize_bias : bool
         Whether penalties and weight decay touch the biases too.
+    max_norm : float, optional
+        After every update, each column of both weights is scaled down to at most this Euclidean
+        norm (Srivastava et al. 2014, section 5.1).
 
     Raises
     ------
@@ -124,6 +134,7 @@ class Gated(_Affine):
     l1: float = 0.0
     l2: float = 0.0
     regularize_bias: bool = False
+    max_norm: float | None = None
 
     def __post_init__(self) -> None:
         self._check_affine()
@@ -177,6 +188,36 @@ class LayerNorm(Layer):
 
     def __post_init__(self) -> None:
         epsilon = checks.real_number("epsilon of LayerNorm", self.epsilon, 0, above=True)
+        _set(self, "epsilon", epsilon)
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """Every column to mean 0 and variance 1, then ``scale`` and ``shift``, both learned, (I,).
+
+    ``y = (x - mean) / sqrt(variance + epsilon) * scale + shift`` (Ioffe & Szegedy 2015). Mean and
+    variance are those of the batch in training, else the running ones, which are states of the
+    network and no parameters: every step moves them, as in PyTorch, by
+    ``running = (1 - momentum) running + momentum batch``, with the unbiased variance of the batch.
+
+    All rows of a batch count alike, whatever their weights. A batch of one row gives ``shift``, no
+    gradient in its input, and moves the running mean only: one row has no variance to tell of.
+
+    Parameters
+    ----------
+    momentum : float
+        Share of a batch in the running statistics, from 0 to 1.
+    epsilon : float
+        Added to the variance, above 0.
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        momentum = checks.real_number("momentum of BatchNorm", self.momentum, 0, 1)
+        epsilon = checks.real_number("epsilon of BatchNorm", self.epsilon, 0, above=True)
+        _set(self, "momentum", momentum)
         _set(self, "epsilon", epsilon)
 
 

@@ -22,10 +22,13 @@ __all__ = [
     "LOSSES",
     "BinaryCrossEntropy",
     "CrossEntropy",
+    "Hinge",
     "Huber",
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
+    "Poisson",
+    "Quantile",
     "accepts",
     "automatic",
     "get",
@@ -47,7 +50,7 @@ class Loss:
         on the raw scores. Empty: the loss acts on the outputs, whatever the activation.
     targets : str
         ``"classes"`` (labels or rows of probabilities), ``"probabilities"`` (each output in 0..1),
-        or ``"values"``.
+        ``"signs"`` (each output -1 or 1), ``"counts"`` (each output at least 0) or ``"values"``.
     """
 
     name: ClassVar[str]
@@ -56,7 +59,7 @@ class Loss:
 
     @property
     def constant(self) -> float:
-        """The one constant of the formula (δ of Huber, the label smoothing), else 0."""
+        """The one constant of the formula (δ of Huber, the quantile, the smoothing), else 0."""
         return 0.0
 
     def rows(self, z: Array, t: Array) -> tuple[Array, Array]:
@@ -119,6 +122,38 @@ class Huber(Loss):
 
 
 @dataclass(frozen=True)
+class Quantile(Loss):
+    """Mean over the outputs of ``max(q d, (q - 1) d)`` with ``d = t - z``: the pinball loss.
+
+    The output that minimises it is the q-quantile of the targets (Koenker & Bassett 1978). With
+    q = 1/2 it is half the absolute error. The derivative at 0 is 0.
+
+    Parameters
+    ----------
+    quantile : float
+        q, between 0 and 1.
+    """
+
+    quantile: float = 0.5
+    name: ClassVar[str] = "quantile"
+
+    def __post_init__(self) -> None:
+        q = checks.real_number("quantile", self.quantile, 0, 1, above=True, below=True)
+        object.__setattr__(self, "quantile", q)
+
+    @property
+    def constant(self) -> float:
+        """The one constant of the formula: the quantile."""
+        return self.quantile
+
+    def rows(self, z: Array, t: Array) -> tuple[Array, Array]:
+        """Return the loss of every row, shape (B,), and its derivative in `z`, shape (B, O)."""
+        q, d = z.dtype.type(self.quantile), t - z
+        value = np.maximum(q * d, (q - 1) * d)
+        return value.mean(axis=1), (np.heaviside(-d, q) - q) / z.shape[1]
+
+
+@dataclass(frozen=True)
 class CrossEntropy(Loss):
     """``logsumexp(z) - Σ t z``: minus the log-likelihood of classes under softmax(z).
 
@@ -169,9 +204,55 @@ class BinaryCrossEntropy(Loss):
         return value.mean(axis=1), (sigmoid - t) / z.shape[1]
 
 
+@dataclass(frozen=True)
+class Poisson(Loss):
+    """Mean over the outputs of ``exp(z) - t z``: counts t at the rate exp(z).
+
+    Minus the log-likelihood of Poisson's distribution, without the ``log(t!)`` that no weight
+    changes. Targets are at least 0, whole or not; `predict` gives rates behind ``exp``, log rates
+    without it.
+    """
+
+    name: ClassVar[str] = "poisson"
+    heads: ClassVar[tuple[str, ...]] = ("exp", "identity")
+    targets: ClassVar[str] = "counts"
+
+    def rows(self, z: Array, t: Array) -> tuple[Array, Array]:
+        """Return the loss of every row, shape (B,), and its derivative in `z`, shape (B, O)."""
+        rate = np.exp(z)
+        return (rate - t * z).mean(axis=1), (rate - t) / z.shape[1]
+
+
+@dataclass(frozen=True)
+class Hinge(Loss):
+    """Mean over the outputs of ``max(0, 1 - t z)``: a margin of 1 around the labels -1 and 1.
+
+    The loss of the support vector machine (Cortes & Vapnik 1995). The derivative at the edge of the
+    margin is 0. Labels 0 and 1 are taken as -1 and 1; `predict` gives scores, whose sign decides.
+    """
+
+    name: ClassVar[str] = "hinge"
+    heads: ClassVar[tuple[str, ...]] = ("identity",)
+    targets: ClassVar[str] = "signs"
+
+    def rows(self, z: Array, t: Array) -> tuple[Array, Array]:
+        """Return the loss of every row, shape (B,), and its derivative in `z`, shape (B, O)."""
+        margin = 1 - t * z
+        return np.maximum(margin, 0).mean(axis=1), -t * np.heaviside(margin, 0) / z.shape[1]
+
+
 LOSSES: dict[str, Callable[[], Loss]] = {
     kind.name: kind
-    for kind in (MeanSquaredError, MeanAbsoluteError, Huber, CrossEntropy, BinaryCrossEntropy)
+    for kind in (
+        MeanSquaredError,
+        MeanAbsoluteError,
+        Huber,
+        Quantile,
+        CrossEntropy,
+        BinaryCrossEntropy,
+        Poisson,
+        Hinge,
+    )
 }
 
 

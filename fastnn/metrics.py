@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["correct_classes", "correct_outputs", "r2"]
+__all__ = ["HITS", "correct_classes", "correct_outputs", "correct_signs", "r2", "should_rise"]
 
 Array = npt.NDArray[Any]
 
@@ -44,6 +45,36 @@ def correct_outputs(z: Array, t: Array) -> npt.NDArray[np.float64]:
     ndarray of float64, shape (B,)
     """
     return ((z > 0) == (t > 0.5)).mean(axis=1, dtype=np.float64)
+
+
+def correct_signs(z: Array, t: Array) -> npt.NDArray[np.float64]:
+    """Return for every row the share of its outputs of the right sign.
+
+    Parameters
+    ----------
+    z : ndarray, shape (B, O)
+        Scores; above 0 means yes.
+    t : ndarray, shape (B, O)
+        Signs; above 0 means yes.
+
+    Returns
+    -------
+    ndarray of float64, shape (B,)
+    """
+    return ((z > 0) == (t > 0)).mean(axis=1, dtype=np.float64)
+
+
+# By the targets of a loss: which outputs are right. For other targets nothing is right or wrong.
+HITS: dict[str, Callable[[Array, Array], npt.NDArray[np.float64]]] = {
+    "classes": correct_classes,
+    "probabilities": correct_outputs,
+    "signs": correct_signs,
+}
+
+
+def should_rise(name: str) -> bool:
+    """Tell whether more is better: for an accuracy or R²; less is for anything else."""
+    return any(word in name for word in ("accuracy", "r2"))
 
 
 def r2(prediction: Array, target: Array, weight: Array | None = None) -> float:

@@ -17,7 +17,18 @@ import numpy.typing as npt
 from fastnn import checks, schedules
 from fastnn.errors import unknown_name
 
-__all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "get"]
+__all__ = [
+    "OPTIMIZERS",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "RMSprop",
+    "get",
+]
 
 Array = npt.NDArray[Any]
 
@@ -238,8 +249,152 @@ class RMSprop(Optimizer):
         w -= rate * s
 
 
+@dataclass(frozen=True)
+class Adagrad(Optimizer):
+    """Adagrad (Duchi, Hazan & Singer 2011): the gradient over the root of the sum of its squares.
+
+    ``v += g²;  w -= rate g / (sqrt(v) + ε)``
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    epsilon : float
+        Added to the root, above 0.
+    weight_decay, clip_norm, clip_value : float
+        Decay of the weights, and the limits of the gradient: of its global norm, of its elements.
+    """
+
+    learning_rate: float | schedules.Schedule = 0.01
+    epsilon: float = 1e-10
+    name: ClassVar[str] = "adagrad"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check("epsilon", 0, above=True)
+
+    @property
+    def moment_count(self) -> int:
+        """Number of moment vectors kept between steps."""
+        return 1
+
+    def update(
+        self, w: Array, g: Array, moments: Sequence[Array], rate: float, t: int, decay: float
+    ) -> None:
+        """Take one step on the weights `w`, in place."""
+        g = g + decay * w
+        v = moments[0]
+        v += g * g
+        w -= rate * (g / (np.sqrt(v) + self.epsilon))
+
+
+@dataclass(frozen=True)
+class NAdam(Optimizer):
+    """Adam with Nesterov's momentum, which warms up (Dozat 2016).
+
+    With ``μₜ = β1 (1 - 0.96^(t ψ) / 2)`` and Πₜ the product of μ₁ to μₜ,
+    ``m = β1 m + (1-β1) g;  v = β2 v + (1-β2) g²;
+    w -= rate ((1-μₜ)/(1-Πₜ) g + μₜ₊₁/(1-Πₜ₊₁) m) / (sqrt(v / (1-β2ᵗ)) + ε)``
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    beta1, beta2 : float
+        Decay of the two moments, from 0 to below 1.
+    epsilon : float
+        Added to the root, above 0.
+    momentum_decay : float
+        ψ, how soon the momentum has warmed up, at least 0.
+    weight_decay, clip_norm, clip_value : float
+        Decay of the weights, and the limits of the gradient: of its global norm, of its elements.
+    """
+
+    learning_rate: float | schedules.Schedule = 0.002
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    momentum_decay: float = 0.004
+    name: ClassVar[str] = "nadam"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check("beta1", 0, 1, below=True)
+        self._check("beta2", 0, 1, below=True)
+        self._check("epsilon", 0, above=True)
+        self._check("momentum_decay", 0)
+
+    @property
+    def moment_count(self) -> int:
+        """Number of moment vectors kept between steps."""
+        return 2
+
+    def mu(self, t: int) -> float:
+        """Return the momentum μ of step t."""
+        return self.beta1 * (1 - 0.5 * 0.96 ** (t * self.momentum_decay))
+
+    def update(
+        self,
+        w: Array,
+        g: Array,
+        moments: Sequence[Array],
+        rate: float,
+        t: int,
+        decay: float,
+        product: float = 0.0,
+    ) -> None:
+        """Take one step on the weights `w`, in place; `product` is Πₜ, which soon vanishes."""
+        g = g + decay * w
+        m, v = moments
+        m[...] = self.beta1 * m + (1 - self.beta1) * g
+        v[...] = self.beta2 * v + (1 - self.beta2) * (g * g)
+        d = np.sqrt(v) / (1 - self.beta2**t) ** 0.5 + self.epsilon
+        ahead = self.mu(t + 1)
+        w -= rate * (1 - self.mu(t)) / (1 - product) * (g / d)
+        w -= rate * ahead / (1 - product * ahead) * (m / d)
+
+
+@dataclass(frozen=True)
+class Lion(Optimizer):
+    """Lion (Chen et al. 2023, algorithm 2): the sign of a moving mean, with decoupled weight decay.
+
+    ``w = (1 - rate decay) w - rate sign(β1 m + (1-β1) g);  m = β2 m + (1-β2) g``
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        Each weight moves by just this in every step: take a tenth of what suits Adam.
+    beta1, beta2 : float
+        Share of the moving mean in the direction, and decay of that mean, from 0 to below 1.
+    weight_decay, clip_norm, clip_value : float
+        Decay of the weights, and the limits of the gradient: of its global norm, of its elements.
+    """
+
+    learning_rate: float | schedules.Schedule = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.99
+    name: ClassVar[str] = "lion"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check("beta1", 0, 1, below=True)
+        self._check("beta2", 0, 1, below=True)
+
+    @property
+    def moment_count(self) -> int:
+        """Number of moment vectors kept between steps."""
+        return 1
+
+    def update(
+        self, w: Array, g: Array, moments: Sequence[Array], rate: float, t: int, decay: float
+    ) -> None:
+        """Take one step on the weights `w`, in place."""
+        m = moments[0]
+        w *= 1 - rate * decay
+        w -= rate * np.sign(self.beta1 * m + (1 - self.beta1) * g)
+        m[...] = self.beta2 * m + (1 - self.beta2) * g
+
+
 OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
-    kind.name: kind for kind in (SGD, Adam, AdamW, RMSprop)
+    kind.name: kind for kind in (SGD, Adam, AdamW, RMSprop, Adagrad, NAdam, Lion)
 }
 
 

@@ -11,6 +11,8 @@
 #define BLOCKS_PER_THREAD 4
 
 static int64_t block_rows(const fnn_engine *e, const fnn_parameter *p) {
+    if (p->max_norm > 0) /* a bound on whole columns */
+        return p->rows;
     const int64_t fitting = BLOCK_BYTES / (p->stride * e->element);
     const int64_t share = (p->rows - 1) / (BLOCKS_PER_THREAD * e->threads) + 1;
     const int64_t rows = e->threads > 1 ? fnn_least(fitting, share) : fitting;
@@ -81,6 +83,10 @@ static void run_block(void *context, int64_t item, int worker) {
     } else if (op->kind == FNN_OP_LAYER_NORM) {
         k->layer_norm_backward_parameters(g, h, dY.at, X.at, fnn_saved(run, op, 0, 0),
                                           fnn_saved(run, op, 1, 0), adds, B, O, dY.ld, X.ld);
+    } else if (op->kind == FNN_OP_BATCH_NORM) {
+        k->batch_norm_backward_parameters(g, h, dY.at, X.at, fnn_statistics(run, op, 0),
+                                          fnn_statistics(run, op, 1), op->constant, adds, B, O,
+                                          dY.ld, X.ld);
     } else { /* a gate */
         const fnn_matrix V = run->slots[op->inputs[1]];
         k->gate_backward_beta(g, dY.at, X.at, V.at, fnn_gate_constant(run, op), adds, B, O, dY.ld,

@@ -47,6 +47,11 @@ static bool has_shape(const fnn_program *program, const fnn_op *op, int which, i
     return p->rows == rows && p->columns == columns;
 }
 
+static bool has_state(const fnn_program *program, const fnn_op *op, int which, int64_t length) {
+    const int32_t number = op->states[which];
+    return number >= 0 && number < program->state_count && program->states[number].length == length;
+}
+
 static bool op_fits(const fnn_program *program, int32_t number) {
     const fnn_op *op = &program->ops[number];
     const bool two = op->kind == FNN_OP_GATE || op->kind == FNN_OP_ADD || op->kind == FNN_OP_CONCAT;
@@ -69,6 +74,10 @@ static bool op_fits(const fnn_program *program, int32_t number) {
     case FNN_OP_LAYER_NORM:
         return I == O && has_shape(program, op, 0, 1, O, false) &&
                has_shape(program, op, 1, 1, O, false);
+    case FNN_OP_BATCH_NORM:
+        return I == O && has_shape(program, op, 0, 1, O, false) &&
+               has_shape(program, op, 1, 1, O, false) && has_state(program, op, 0, O) &&
+               has_state(program, op, 1, O);
     case FNN_OP_GATE: /* its backward kernel sets the gradients of both inputs, always */
         return I == O && second == O && has_shape(program, op, 0, 1, 1, true) &&
                op->inputs[0] > 0 && op->inputs[1] > 0 && op->inputs[0] != op->inputs[1] &&
@@ -82,7 +91,8 @@ static bool op_fits(const fnn_program *program, int32_t number) {
 }
 
 static bool program_fits(const fnn_program *program) {
-    if (program->op_count < 1 || program->slot_count != program->op_count + 1 || program->size < 0)
+    if (program->op_count < 1 || program->slot_count != program->op_count + 1 ||
+        program->size < 0 || program->state_size < 0)
         return false;
     for (int32_t s = 0; s < program->slot_count; s++)
         if (program->slots[s].width < 1 || program->slots[s].width > INT32_MAX)
@@ -90,13 +100,19 @@ static bool program_fits(const fnn_program *program) {
     for (int32_t p = 0; p < program->parameter_count; p++)
         if (!parameter_fits(program, &program->parameters[p]))
             return false;
+    for (int32_t s = 0; s < program->state_count; s++) {
+        const fnn_state *state = &program->states[s];
+        if (state->length < 1 || state->length > program->state_size || state->offset < 0 ||
+            state->offset > program->state_size - state->length)
+            return false;
+    }
     for (int32_t n = 0; n < program->op_count; n++)
         if (!op_fits(program, n))
             return false;
     return true;
 }
 
-static void mark_trainable(fnn_engine *engine) {
+static void mark_ops(fnn_engine *engine) {
     const fnn_program *program = &engine->program;
     engine->trainable[0] = false;
     for (int32_t n = 0; n < program->op_count; n++) {
@@ -105,6 +121,7 @@ static void mark_trainable(fnn_engine *engine) {
         if (op->inputs[1] >= 0)
             trainable |= engine->trainable[op->inputs[1]];
         engine->trainable[op->output] = trainable;
+        engine->couples_rows |= op->kind == FNN_OP_BATCH_NORM;
     }
 }
 
@@ -145,6 +162,7 @@ static fnn_engine *lay_out(fnn_arena *arena, const fnn_program *program) {
     copy.parameters =
         keep(arena, program->parameters, program->parameter_count, sizeof *copy.parameters);
     copy.ops = keep(arena, program->ops, program->op_count, sizeof *copy.ops);
+    copy.states = keep(arena, program->states, program->state_count, sizeof *copy.states);
     bool *trainable = fnn_carve(arena, program->slot_count, sizeof *trainable);
     if (engine)
         *engine = (fnn_engine){.program = copy, .trainable = trainable};
@@ -166,7 +184,7 @@ fnn_status fnn_engine_create(fnn_engine **engine, const fnn_program *program, fn
     made->element = dtype == FNN_FLOAT32 ? sizeof(float) : sizeof(double);
     made->threads = threads < FNN_MAX_THREADS ? threads : FNN_MAX_THREADS;
     choose_rows(made);
-    mark_trainable(made);
+    mark_ops(made);
     *engine = made;
     return FNN_OK;
 }

@@ -16,6 +16,7 @@
 struct fnn_engine {
     fnn_program program; /* its arrays are copies in the same block of memory */
     bool *trainable;     /* by slot: whether it depends on a parameter */
+    bool couples_rows;   /* whether a batch norm ties the rows of a training batch together */
     const fnn_kernels *kernels;
     fnn_dtype dtype;
     int threads;
@@ -50,10 +51,10 @@ typedef struct {
 /* One call's way through the program: its workspace, and the chunk of rows that it is at. */
 typedef struct {
     const fnn_engine *engine;
-    char *parameters;
+    char *parameters, *states;
     char *gradient; /* the flat vector, or NULL */
     char *input_gradient;
-    bool training; /* whether dropout is on */
+    bool training; /* whether dropout is on, and batch norms look at the batch */
     uint64_t seed, step;
     fnn_pool *pool;
 
@@ -65,7 +66,8 @@ typedef struct {
     double *row_loss, *hits;
     char *Y, *weight; /* where targets are gathered */
     int64_t *labels;
-    char *flat; /* the gradient of a training step that cannot be updated on the spot */
+    char *flat;       /* the gradient of a training step that cannot be updated on the spot */
+    char *statistics; /* of the batch, laid out as the states */
     char *scratch;
     int64_t scratch_size; /* of a worker, in elements */
     fnn_block *blocks;
@@ -160,6 +162,13 @@ double fnn_gate_constant(const fnn_run *run, const fnn_op *op);
 static inline char *fnn_saved(const fnn_run *run, const fnn_op *op, int which, int64_t first) {
     const int64_t number = op - run->engine->program.ops;
     return fnn_at(run->engine, run->saved, (2 * number + which) * run->rows + first);
+}
+
+/* Mean (0) and variance (1) of the columns: those of the batch in training, else the running ones.
+ */
+static inline char *fnn_statistics(const fnn_run *run, const fnn_op *op, int which) {
+    const fnn_state *state = &run->engine->program.states[op->states[which]];
+    return fnn_at(run->engine, run->training ? run->statistics : run->states, state->offset);
 }
 
 /* Rows of slots begin on a cache line, and are no multiple of 512 bytes apart, where their heads

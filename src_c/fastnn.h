@@ -47,10 +47,19 @@ typedef enum {
 } fnn_function;
 
 /* Losses, with the formulas of fastnn/losses.py. */
-typedef enum { FNN_MSE, FNN_MAE, FNN_HUBER, FNN_CROSS_ENTROPY, FNN_BINARY_CROSS_ENTROPY } fnn_loss;
+typedef enum {
+    FNN_MSE,
+    FNN_MAE,
+    FNN_HUBER,
+    FNN_QUANTILE,
+    FNN_CROSS_ENTROPY,
+    FNN_BINARY_CROSS_ENTROPY,
+    FNN_POISSON,
+    FNN_HINGE
+} fnn_loss;
 
 /* What turns scores into predictions. */
-typedef enum { FNN_HEAD_IDENTITY, FNN_HEAD_SOFTMAX, FNN_HEAD_SIGMOID } fnn_head;
+typedef enum { FNN_HEAD_IDENTITY, FNN_HEAD_SOFTMAX, FNN_HEAD_SIGMOID, FNN_HEAD_EXP } fnn_head;
 
 /* ---- Kernels ------------------------------------------------------------------------------------
  *
@@ -92,6 +101,22 @@ typedef struct {
                                            const void *inverse_deviation, bool accumulate,
                                            int64_t B, int64_t O, int64_t lddy, int64_t ldx);
 
+    void (*batch_norm_statistics)(void *mean, void *variance, const void *X, int64_t B, int64_t O,
+                                  int64_t ldx);
+    void (*batch_norm_forward)(void *Y, const void *X, const void *mean, const void *variance,
+                               const void *scale, const void *shift, double epsilon, int64_t B,
+                               int64_t O, int64_t ldy, int64_t ldx);
+    void (*batch_norm_backward_data)(void *dX, const void *dY, const void *X, const void *mean,
+                                     const void *variance, const void *scale, double epsilon,
+                                     bool batch_statistics, bool accumulate, int64_t B, int64_t O,
+                                     int64_t lddx, int64_t lddy, int64_t ldx);
+    void (*batch_norm_backward_parameters)(void *dscale, void *dshift, const void *dY,
+                                           const void *X, const void *mean, const void *variance,
+                                           double epsilon, bool accumulate, int64_t B, int64_t O,
+                                           int64_t lddy, int64_t ldx);
+    void (*batch_norm_update)(void *running_mean, void *running_variance, const void *mean,
+                              const void *variance, double momentum, int64_t rows, int64_t O);
+
     void (*gate_forward)(void *Y, const void *U, const void *V, fnn_function function,
                          double constant, int64_t B, int64_t O, int64_t ldy, int64_t ldu,
                          int64_t ldv);
@@ -126,6 +151,14 @@ typedef struct {
                         uint64_t step, int64_t N);
     void (*rmsprop_update)(void *w, void *v, void *buffer, const void *g, double rate, double decay,
                            double momentum, double epsilon, double weight_decay, int64_t N);
+    void (*adagrad_update)(void *w, void *v, const void *g, double rate, double epsilon,
+                           double weight_decay, int64_t N);
+    void (*nadam_update)(void *w, void *m, void *v, const void *g, double rate, double beta1,
+                         double beta2, double epsilon, double momentum_decay, double weight_decay,
+                         double product, uint64_t step, int64_t N);
+    void (*lion_update)(void *w, void *m, const void *g, double rate, double beta1, double beta2,
+                        double weight_decay, int64_t N);
+    void (*max_norm)(void *W, double limit, int64_t I, int64_t O, int64_t ldw);
 } fnn_kernels;
 
 /* Choose the code path for the whole process: "" takes the best one of this processor. Call it
@@ -148,8 +181,14 @@ typedef struct {
     int64_t rows, columns;
     int64_t offset, stride; /* in the flat vector; what lies between rows is 0 and stays 0 */
     double l1, l2;          /* penalty: l1 * sum|w| + l2/2 * sum(w**2) */
+    double max_norm;        /* largest norm of a column after an update; 0: none */
     bool regularized;       /* whether the optimizer's weight decay touches it */
 } fnn_parameter;
+
+/* A vector that training sets but the optimizer does not, such as a running mean. */
+typedef struct {
+    int64_t length, offset; /* in the flat vector of states; what lies between is 0 */
+} fnn_state;
 
 typedef enum {
     FNN_OP_DENSE,      /* parameters: weight, bias or -1 */
@@ -157,6 +196,7 @@ typedef enum {
     FNN_OP_SOFTMAX,
     FNN_OP_DROPOUT,    /* constant: the rate */
     FNN_OP_LAYER_NORM, /* parameters: scale, shift; constant: epsilon */
+    FNN_OP_BATCH_NORM, /* the same; states: running mean, running variance */
     FNN_OP_GATE,       /* inputs: value, gate; parameters: beta or -1, else constant */
     FNN_OP_ADD,
     FNN_OP_CONCAT
@@ -168,8 +208,10 @@ typedef struct {
     int32_t output;
     bool accumulate[2];    /* whether the backward pass adds to the gradient of the input */
     int32_t parameters[2]; /* -1: none */
+    int32_t states[2];     /* -1: none */
     fnn_function function;
     double constant;
+    double momentum; /* of the running statistics of a batch norm */
 } fnn_op;
 
 /* Slot 0 is the input; the last op writes the scores. */
@@ -177,8 +219,10 @@ typedef struct {
     const fnn_slot *slots;
     const fnn_parameter *parameters;
     const fnn_op *ops;
-    int32_t slot_count, parameter_count, op_count;
-    int64_t size; /* of the flat vector of parameters */
+    const fnn_state *states;
+    int32_t slot_count, parameter_count, op_count, state_count;
+    int64_t size;       /* of the flat vector of parameters */
+    int64_t state_size; /* of the flat vector of states */
     fnn_loss loss;
     double loss_constant;
     fnn_head head;
@@ -196,7 +240,8 @@ void fnn_engine_free(fnn_engine *engine); /* NULL is allowed */
 /* ---- Runs --------------------------------------------------------------------------------------
  *
  * Each allocates one workspace of at most a chunk of rows before it changes anything, and nothing
- * later. Matrices here have no space between rows. `parameters` is the flat vector. */
+ * later; with `training`, a program with batch norms takes all rows of a batch as one chunk.
+ * Matrices here have no space between rows. `parameters` and `states` are the flat vectors. */
 
 /* Called from time to time, at least every 10 ms or so of work; what is not 0 stops the run with
  * FNN_INTERRUPTED. */
@@ -214,34 +259,47 @@ typedef struct {
 } fnn_batch;
 
 /* Sets out (rows, outputs) to the predictions for X (rows, inputs). */
-fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, void *out, const void *X,
-                       int64_t rows, const fnn_poll *poll);
+fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, const void *states,
+                       void *out, const void *X, int64_t rows, const fnn_poll *poll);
 
 /* Sets *loss to the mean loss with penalties, *hits to the share of right outputs (NaN where the
  * loss has none), and, where they are not NULL, gradient to the gradient in the flat vector, and
  * input_gradient (rows, inputs) to the gradient of the loss without penalties in the inputs.
- * Dropout is on with `training`, its masks keyed by seed and step. */
+ * With `training` dropout is on, its masks keyed by seed and step, and batch norms use the
+ * statistics of the batch, else the running ones. */
 fnn_status fnn_loss_and_gradient(const fnn_engine *engine, const void *parameters,
-                                 const fnn_batch *batch, bool training, uint64_t seed,
-                                 uint64_t step, double *loss, double *hits, void *gradient,
-                                 void *input_gradient, const fnn_poll *poll);
+                                 const void *states, const fnn_batch *batch, bool training,
+                                 uint64_t seed, uint64_t step, double *loss, double *hits,
+                                 void *gradient, void *input_gradient, const fnn_poll *poll);
 
 /* Optimizers, with the formulas of fastnn/optimizers.py. */
-typedef enum { FNN_SGD, FNN_ADAM, FNN_RMSPROP } fnn_optimizer_kind;
+typedef enum {
+    FNN_SGD,
+    FNN_ADAM,
+    FNN_RMSPROP,
+    FNN_ADAGRAD,
+    FNN_NADAM,
+    FNN_LION
+} fnn_optimizer_kind;
 
 typedef struct {
     fnn_optimizer_kind kind;
     double momentum;              /* SGD, RMSprop */
     bool nesterov;                /* SGD */
-    double beta1, beta2;          /* Adam */
+    double beta1, beta2;          /* Adam, NAdam, Lion */
+    double momentum_decay;        /* NAdam */
     bool decoupled;               /* Adam: weight decay apart from the gradient, as in AdamW */
     double decay;                 /* RMSprop */
-    double epsilon;               /* Adam, RMSprop */
+    double epsilon;               /* all but SGD and Lion */
     double weight_decay;          /* of regularized parameters */
     double clip_value, clip_norm; /* 0: none */
-    void *moments;                /* flat vectors: Adam's 2; RMSprop's 1; 1 more with momentum */
-    uint64_t step;                /* steps taken so far; also in the key of the dropout masks */
+    void *moments;  /* flat vectors: 2 of Adam and NAdam, 0 of SGD, else 1; 1 more with momentum */
+    uint64_t step;  /* steps taken so far; also in the key of the dropout masks */
+    double product; /* NAdam: of the momenta of all steps so far, 1 before the first */
 } fnn_optimizer;
+
+/* The momentum of a step, counted from 1: beta1 * (1 - 0.96**(step * momentum_decay) / 2). */
+double fnn_nadam_momentum(double beta1, double momentum_decay, uint64_t step);
 
 typedef struct {
     const int64_t *order; /* (rows), numbers of rows of the batch, or NULL: as they come */
@@ -255,10 +313,10 @@ typedef struct {
 } fnn_steps;
 
 /* Takes training steps. Sets *taken to how many were taken whole, also on FNN_INTERRUPTED and
- * FNN_DIVERGED; parameters, moments and optimizer->step stand behind the last of them. */
-fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, const fnn_batch *batch,
-                         const fnn_steps *steps, fnn_optimizer *optimizer, int64_t *taken,
-                         const fnn_poll *poll);
+ * FNN_DIVERGED; parameters, states, moments and optimizer->step stand behind the last of them. */
+fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, void *states,
+                         const fnn_batch *batch, const fnn_steps *steps, fnn_optimizer *optimizer,
+                         int64_t *taken, const fnn_poll *poll);
 
 /* ---- Common code
  * -------------------------------------------------------------------------------*/

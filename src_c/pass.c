@@ -117,6 +117,15 @@ static bool forward(const fnn_tile *tile, const fnn_op *op) {
                               fnn_find(run, run->parameters, fnn_parameter_of(run, op, 1)),
                               op->constant, B, O, Y.ld, X.ld);
         break;
+    case FNN_OP_BATCH_NORM:
+        if (run->training)
+            k->batch_norm_statistics(fnn_statistics(run, op, 0), fnn_statistics(run, op, 1), X.at,
+                                     B, O, X.ld);
+        k->batch_norm_forward(Y.at, X.at, fnn_statistics(run, op, 0), fnn_statistics(run, op, 1),
+                              fnn_find(run, run->parameters, fnn_parameter_of(run, op, 0)),
+                              fnn_find(run, run->parameters, fnn_parameter_of(run, op, 1)),
+                              op->constant, B, O, Y.ld, X.ld);
+        break;
     case FNN_OP_GATE:
         k->gate_forward(Y.at, X.at, second.at, op->function, fnn_gate_constant(run, op), B, O, Y.ld,
                         X.ld, second.ld);
@@ -176,6 +185,12 @@ static bool backward(const fnn_tile *tile, const fnn_op *op) {
                                     fnn_saved(run, op, 1, tile->first),
                                     fnn_find(run, run->parameters, fnn_parameter_of(run, op, 0)),
                                     adds, B, O, dX.ld, dY.ld, X.ld);
+        break;
+    case FNN_OP_BATCH_NORM:
+        k->batch_norm_backward_data(dX.at, dY.at, X.at, fnn_statistics(run, op, 0),
+                                    fnn_statistics(run, op, 1),
+                                    fnn_find(run, run->parameters, fnn_parameter_of(run, op, 0)),
+                                    op->constant, run->training, adds, B, O, dX.ld, dY.ld, X.ld);
         break;
     case FNN_OP_GATE:
         k->gate_backward(dX.at, dsecond.at, dY.at, X.at, second.at, op->function,

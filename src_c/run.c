@@ -71,6 +71,7 @@ static void lay_out(fnn_run *run, fnn_arena *arena, int parts) {
     }
     if (parts & FNN_RUN_FLAT)
         run->flat = fnn_carve(arena, program->size, element);
+    run->statistics = fnn_carve(arena, program->state_size, element);
     if (parts & FNN_RUN_BACKWARD) {
         fnn_plan_blocks(run, NULL);
         run->blocks = fnn_carve(arena, run->block_count, sizeof(fnn_block));
@@ -81,13 +82,15 @@ static void lay_out(fnn_run *run, fnn_arena *arena, int parts) {
 
 fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts) {
     const fnn_engine *e = run->engine;
-    run->rows = fnn_least(rows, e->chunk);
-    run->tile = fnn_least(run->rows, e->tile);
+    const bool whole = run->training && e->couples_rows;
+    run->rows = whole ? rows : fnn_least(rows, e->chunk);
+    run->tile = whole ? rows : fnn_least(rows, e->tile);
     run->asked_at = nanoseconds();
     if (rows * e->row_work >= WORK_OF_TWO)
         run->pool = fnn_pool_begin(e->threads);
     run->workers = run->pool ? e->threads : 1;
-    run->tile = fnn_least(run->tile, (run->rows - 1) / run->workers + 1); /* even shares */
+    if (!whole)
+        run->tile = fnn_least(run->tile, (run->rows - 1) / run->workers + 1); /* even shares */
     if (parts & FNN_RUN_TILES)
         run->rows = run->workers * run->tile;
     fnn_arena measure = {NULL, 0};
@@ -99,6 +102,7 @@ fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts) {
     }
     run->memory = arena.memory;
     lay_out(run, &arena, parts);
+    memset(run->statistics, 0, (size_t)(e->program.state_size * e->element));
     if (parts & FNN_RUN_BACKWARD) {
         fnn_plan_blocks(run, run->blocks);
         /* Rows of weights are padded with 0, and no gradient ever changes that. */
@@ -141,11 +145,14 @@ static void predict_tile(void *context, int64_t item, int worker) {
         k->softmax_forward(out, out, rows, O, O, O);
     else if (e->program.head == FNN_HEAD_SIGMOID)
         k->activation_forward(out, out, FNN_SIGMOID, 0, rows, O, O, O);
+    else if (e->program.head == FNN_HEAD_EXP)
+        k->activation_forward(out, out, FNN_EXP, 0, rows, O, O, O);
 }
 
-fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, void *out, const void *X,
-                       int64_t rows, const fnn_poll *poll) {
-    fnn_run run = {.engine = engine, .parameters = (char *)parameters, .poll = poll};
+fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, const void *states,
+                       void *out, const void *X, int64_t rows, const fnn_poll *poll) {
+    fnn_run run = {
+        .engine = engine, .parameters = (char *)parameters, .states = (char *)states, .poll = poll};
     prediction context = {&run, X, out, rows};
     if (rows == 0)
         return FNN_OK;
@@ -172,9 +179,10 @@ static int64_t row_of(const fnn_run *run, int64_t row) {
     return run->order ? run->order[row] : run->first_row + row;
 }
 
-/* The share of right outputs is known for losses of classes and of probabilities. */
+/* The share of right outputs is known for losses of classes, of probabilities and of signs. */
 static bool counts_hits(const fnn_program *program) {
-    return program->loss == FNN_CROSS_ENTROPY || program->loss == FNN_BINARY_CROSS_ENTROPY;
+    return program->loss == FNN_CROSS_ENTROPY || program->loss == FNN_BINARY_CROSS_ENTROPY ||
+           program->loss == FNN_HINGE;
 }
 
 /* Return the targets and weights of rows of the chunk, gathered where they are not together. */
@@ -308,11 +316,12 @@ fnn_status fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *o
 }
 
 fnn_status fnn_loss_and_gradient(const fnn_engine *engine, const void *parameters,
-                                 const fnn_batch *batch, bool training, uint64_t seed,
-                                 uint64_t step, double *loss, double *hits, void *gradient,
-                                 void *input_gradient, const fnn_poll *poll) {
+                                 const void *states, const fnn_batch *batch, bool training,
+                                 uint64_t seed, uint64_t step, double *loss, double *hits,
+                                 void *gradient, void *input_gradient, const fnn_poll *poll) {
     fnn_run run = {.engine = engine,
                    .parameters = (char *)parameters,
+                   .states = (char *)states,
                    .gradient = gradient,
                    .input_gradient = input_gradient,
                    .training = training,

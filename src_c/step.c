@@ -5,8 +5,9 @@
 
 /* How many flat vectors the optimizer remembers. */
 static int moment_count(const fnn_optimizer *o) {
-    const int averages = o->kind == FNN_ADAM ? 2 : o->kind == FNN_RMSPROP ? 1 : 0;
-    return averages + (o->kind != FNN_ADAM && o->momentum > 0);
+    const bool two = o->kind == FNN_ADAM || o->kind == FNN_NADAM;
+    const int averages = two ? 2 : o->kind == FNN_SGD ? 0 : 1;
+    return averages + ((o->kind == FNN_SGD || o->kind == FNN_RMSPROP) && o->momentum > 0);
 }
 
 static char *moment(const fnn_run *run, int which, int64_t offset) {
@@ -33,6 +34,50 @@ void fnn_update(const fnn_run *run, const fnn_parameter *p, int64_t offset, int6
         k->rmsprop_update(w, first, second, g, run->rate, o->decay, o->momentum, o->epsilon,
                           weight_decay, N);
         break;
+    case FNN_ADAGRAD:
+        k->adagrad_update(w, first, g, run->rate, o->epsilon, weight_decay, N);
+        break;
+    case FNN_NADAM:
+        k->nadam_update(w, first, second, g, run->rate, o->beta1, o->beta2, o->epsilon,
+                        o->momentum_decay, weight_decay, o->product, o->step, N);
+        break;
+    case FNN_LION:
+        k->lion_update(w, first, g, run->rate, o->beta1, o->beta2, weight_decay, N);
+        break;
+    }
+    if (p->max_norm > 0) /* then the part is the whole of it */
+        k->max_norm(w, p->max_norm, p->rows, p->columns, p->stride);
+}
+
+double fnn_nadam_momentum(double beta1, double momentum_decay, uint64_t step) {
+    return beta1 * (1 - 0.5 * pow(0.96, (double)step * momentum_decay));
+}
+
+/* Count a step: updates count from 1, the masks of dropout from 0. */
+static void count_step(fnn_optimizer *o) {
+    o->step++;
+    if (o->kind == FNN_NADAM)
+        o->product *= fnn_nadam_momentum(o->beta1, o->momentum_decay, o->step);
+}
+
+static bool is_finite(const fnn_run *run, const char *vector, int64_t length) {
+    return run->engine->kernels->first_nonfinite(vector, 1, length, length) < 0;
+}
+
+/* Take the statistics of a batch of `rows` rows into the running ones. */
+static void update_states(const fnn_run *run, int64_t rows) {
+    const fnn_engine *e = run->engine;
+    const fnn_program *program = &e->program;
+    for (int32_t n = 0; n < program->op_count; n++) {
+        const fnn_op *op = &program->ops[n];
+        if (op->kind != FNN_OP_BATCH_NORM)
+            continue;
+        const fnn_state *mean = &program->states[op->states[0]];
+        const fnn_state *variance = &program->states[op->states[1]];
+        e->kernels->batch_norm_update(
+            fnn_at(e, run->states, mean->offset), fnn_at(e, run->states, variance->offset),
+            fnn_at(e, run->statistics, mean->offset), fnn_at(e, run->statistics, variance->offset),
+            op->momentum, rows, mean->length);
     }
 }
 
@@ -59,15 +104,16 @@ static void update_all(fnn_run *run) {
 static fnn_status step_by_flat_gradient(fnn_run *run, fnn_optimizer *optimizer,
                                         const fnn_batch *batch, const int64_t *order, int64_t first,
                                         int64_t rows, double *loss, double *hits) {
-    const int64_t P = run->engine->program.size;
+    const fnn_program *program = &run->engine->program;
     run->gradient = run->flat;
     run->optimizer = NULL;
     const fnn_status status = fnn_batch_loss(run, batch, order, first, rows, loss, hits);
     if (status != FNN_OK)
         return status;
-    if (!isfinite(*loss) || run->engine->kernels->first_nonfinite(run->gradient, 1, P, P) >= 0)
+    if (!isfinite(*loss) || !is_finite(run, run->gradient, program->size) ||
+        !is_finite(run, run->statistics, program->state_size))
         return FNN_DIVERGED;
-    optimizer->step++;
+    count_step(optimizer);
     run->optimizer = optimizer;
     update_all(run);
     return FNN_OK;
@@ -77,24 +123,28 @@ static fnn_status step_by_flat_gradient(fnn_run *run, fnn_optimizer *optimizer,
 static fnn_status step_on_the_spot(fnn_run *run, fnn_optimizer *optimizer, const fnn_batch *batch,
                                    const int64_t *order, int64_t first, int64_t rows, double *loss,
                                    double *hits) {
+    const fnn_optimizer before = *optimizer;
     run->optimizer = optimizer;
-    optimizer->step++; /* updates count from 1, the masks of dropout from 0 */
+    count_step(optimizer);
     const fnn_status status = fnn_batch_loss(run, batch, order, first, rows, loss, hits);
-    optimizer->step -= status != FNN_OK;
+    if (status != FNN_OK)
+        *optimizer = before;
     return status;
 }
 
-fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, const fnn_batch *batch,
-                         const fnn_steps *steps, fnn_optimizer *optimizer, int64_t *taken,
-                         const fnn_poll *poll) {
+fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, void *states,
+                         const fnn_batch *batch, const fnn_steps *steps, fnn_optimizer *optimizer,
+                         int64_t *taken, const fnn_poll *poll) {
     fnn_run run = {.engine = engine,
                    .parameters = parameters,
+                   .states = states,
                    .training = true,
                    .seed = steps->seed,
                    .poll = poll};
     const int64_t most = fnn_least(steps->rows, steps->batch_size);
-    /* The norm of the gradient, and the sum over chunks, take the whole of it. */
-    const bool flat = optimizer->clip_norm > 0 || most > engine->chunk;
+    /* The norm of the gradient, and the sum over chunks, take the whole of it; and states must not
+     * change where the gradient turns out not to be finite. */
+    const bool flat = optimizer->clip_norm > 0 || most > engine->chunk || engine->couples_rows;
     fnn_status status = fnn_begin(&run, most,
                                   FNN_RUN_LOSS | FNN_RUN_BACKWARD | (flat ? FNN_RUN_FLAT : 0) |
                                       (steps->order ? FNN_RUN_GATHER : 0));
@@ -106,6 +156,8 @@ fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, const fnn_b
         run.rate = steps->rates[s];
         status = (flat ? step_by_flat_gradient : step_on_the_spot)(
             &run, optimizer, batch, order, first, rows, &steps->losses[s], &steps->hits[s]);
+        if (status == FNN_OK)
+            update_states(&run, rows);
         *taken += status == FNN_OK;
     }
     fnn_end(&run);

@@ -22,7 +22,7 @@ FLOORS = {
     "run": "backends",
     "train": "callbacks training",
     "face": (
-        "__init__ __main__ cli data distributed draw formats information inputs model network "
+        "__init__ __main__ bench cli data distributed draw formats information inputs model network "
         "network_file sklearn summary"
     ),
 }

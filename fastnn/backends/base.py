@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn.optimizers import Optimizer
-from fastnn.program import Parameter, Program
+from fastnn.program import Parameter, Program, State
 
 __all__ = ["Backend", "Batch", "Executable", "OptimizerState", "aligned_zeros"]
 
@@ -39,11 +39,14 @@ class OptimizerState:
     moments : ndarray, shape (moment_count, P)
     step : int
         Steps taken so far.
+    product : float
+        NAdam's: the product of the momenta of all steps so far.
     """
 
     optimizer: Optimizer
     moments: Array
     step: int = 0
+    product: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -85,17 +88,26 @@ class Executable(ABC):
     ----------
     parameters : ndarray, shape (P,)
         The flat vector. Users write into views of it; every call reads it afresh.
+    states : ndarray, shape (S,)
+        The flat vector of states, such as running means: `run_steps` changes it, nothing else.
     """
 
     def __init__(self, program: Program, dtype: np.dtype[Any], threads: int) -> None:
         self.program, self.dtype, self.threads = program, dtype, threads
         self.parameters = aligned_zeros((program.size,), dtype)
+        self.states = aligned_zeros((program.state_size,), dtype)
+        for state in program.states:
+            self.state_view(state)[...] = state.initial
 
     def view(self, parameter: Parameter, flat: Array | None = None) -> Array:
         """Return the window, of a parameter's shape, into a flat vector (that of the weights)."""
         vector = self.parameters if flat is None else flat
         block = vector[parameter.offset : parameter.end].reshape(parameter.rows, parameter.stride)
         return block[:, : parameter.columns].reshape(parameter.shape)
+
+    def state_view(self, state: State, flat: Array | None = None) -> Array:
+        """Return the window of a state into a flat vector (that of the states)."""
+        return (self.states if flat is None else flat)[state.offset : state.end]
 
     def new_state(self, optimizer: Optimizer) -> OptimizerState:
         """Return the state of an optimizer that has taken no step."""
@@ -113,7 +125,8 @@ class Executable(ABC):
     def evaluate(self, batch: Batch) -> tuple[float, float]:
         """Return the mean loss with penalties, and the share of right outputs.
 
-        Dropout is off. The share is NaN where the targets are values.
+        Dropout is off, and batch norms use the running statistics. The share is NaN where nothing
+        is right or wrong: where the targets are values or counts.
         """
 
     @abstractmethod
@@ -137,7 +150,8 @@ class Executable(ABC):
         input_gradient : ndarray, shape (B, I), or None
             Set to the gradient of the mean loss, without penalties, in the inputs.
         training : bool
-            Whether dropout is on, with the masks of `seed` and `step`.
+            Whether dropout is on, with the masks of `seed` and `step`, and whether batch norms use
+            the statistics of the batch; the running ones stay as they are.
         seed, step : int
             Key of the dropout masks, each at least 0 and below 2**64.
         """
@@ -157,7 +171,8 @@ class Executable(ABC):
         """Take training steps, one for each learning rate.
 
         A step takes the gradient of the batch's mean loss with penalties, clips it (elements first,
-        then the global norm), and updates the parameters. Step s works on the rows
+        then the global norm), updates the parameters, holds their columns to their largest norms,
+        and moves the running statistics. Step s works on the rows
         ``order[s * batch_size : (s + 1) * batch_size]``; the last one may be smaller.
 
         Parameters
@@ -175,13 +190,13 @@ class Executable(ABC):
             Seed of the dropout masks.
         losses, hits : ndarray of float64, shape (S,)
             Set to every batch's loss before its update, and its share of right outputs (NaN where
-            the targets are values).
+            nothing is right or wrong).
 
         Returns
         -------
         int
-            Steps taken. Fewer than S: the loss of the next step, which stands in `losses`, or its
-            gradient was not finite, and its update was not made.
+            Steps taken. Fewer than S: the loss of the next step, which stands in `losses`, its
+            gradient or its batch statistics were not finite, and its update was not made.
 
         Raises
         ------

@@ -9,7 +9,7 @@ from fastnn import initializers, losses
 from fastnn import layers as describe
 from fastnn.activations import SOFTMAX, ActivationFunction
 from fastnn.layers import Layer
-from fastnn.program.program import LossHead, Op, Parameter, Program, Slot
+from fastnn.program.program import LossHead, Op, Parameter, Program, Slot, State
 
 __all__ = ["choose_loss", "lower"]
 
@@ -51,9 +51,11 @@ def lower(layers: Sequence[Layer], input_size: int, loss: losses.Loss | None) ->
     return Program(
         tuple(lowering.slots),
         tuple(lowering.parameters),
+        tuple(lowering.states),
         _with_accumulation(lowering.ops),
         LossHead(chosen.name, chosen.constant, chosen.targets, head.name),
         lowering.size,
+        lowering.state_size,
     )
 
 
@@ -97,14 +99,16 @@ class _Lowering:
     def __init__(self, input_size: int) -> None:
         self.slots = [Slot("input", input_size)]
         self.parameters: list[Parameter] = []
+        self.states: list[State] = []
         self.ops: list[Op] = []
-        self.size = 0
+        self.size = self.state_size = 0
         self.rules: dict[type[Layer], Callable[..., int]] = {
             describe.Dense: self.dense,
             describe.Gated: self.gated,
             describe.Activation: self.activation_layer,
             describe.Dropout: self.dropout,
             describe.LayerNorm: self.layer_norm,
+            describe.BatchNorm: self.batch_norm,
             describe.Residual: self.residual,
             describe.Concat: self.concat,
         }
@@ -149,6 +153,7 @@ class _Lowering:
             regularized=True,
             l1=layer.l1,
             l2=layer.l2,
+            max_norm=layer.max_norm or 0.0,
             initializer=initializers.resolve(layer.weight_initializer, activation),
             fan=shape,
         )
@@ -161,6 +166,7 @@ class _Lowering:
                 regularized=told,
                 l1=layer.l1 if told else 0.0,
                 l2=layer.l2 if told else 0.0,
+                max_norm=0.0,
                 initializer=initializers.resolve(layer.bias_initializer, activation),
             )
             numbers.append(self.parameter(row))
@@ -186,11 +192,26 @@ class _Lowering:
 
     def layer_norm(self, slot: int, layer: describe.LayerNorm, name: str) -> int:
         width = self.slots[slot].width
-        numbers = (
-            self.vector(f"{name}.scale", width, "ones"),
-            self.vector(f"{name}.shift", width, "zeros"),
-        )
+        numbers = self.scale_and_shift(name, width)
         op = Op("layer_norm", (slot,), -1, (), numbers, constant=layer.epsilon)
+        return self.op(op, name, width)
+
+    def batch_norm(self, slot: int, layer: describe.BatchNorm, name: str) -> int:
+        width = self.slots[slot].width
+        states = (
+            self.state(f"{name}.running_mean", width, 0.0),
+            self.state(f"{name}.running_variance", width, 1.0),
+        )
+        op = Op(
+            "batch_norm",
+            (slot,),
+            -1,
+            (),
+            self.scale_and_shift(name, width),
+            constant=layer.epsilon,
+            states=states,
+            momentum=layer.momentum,
+        )
         return self.op(op, name, width)
 
     def residual(self, slot: int, layer: describe.Residual, name: str) -> int:
@@ -220,10 +241,22 @@ class _Lowering:
         self.ops.append(op._replace(output=len(self.slots) - 1))
         return len(self.slots) - 1
 
+    def scale_and_shift(self, name: str, width: int) -> tuple[int, int]:
+        return (
+            self.vector(f"{name}.scale", width, "ones"),
+            self.vector(f"{name}.shift", width, "zeros"),
+        )
+
     def vector(self, name: str, length: int, initializer: str) -> int:
         return self.parameter(
-            Parameter(name, (length,), 0, 0, False, 0.0, 0.0, initializer, (length, length))
+            Parameter(name, (length,), 0, 0, False, 0.0, 0.0, 0.0, initializer, (length, length))
         )
+
+    def state(self, name: str, length: int, initial: float) -> int:
+        """Lay out a state behind the last one."""
+        self.states.append(State(name, length, self.state_size, initial))
+        self.state_size += -(-length // ROW) * ROW
+        return len(self.states) - 1
 
     def parameter(self, parameter: Parameter) -> int:
         """Lay out a parameter behind the last one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["LossHead", "Op", "Parameter", "Program", "Slot"]
+__all__ = ["LossHead", "Op", "Parameter", "Program", "Slot", "State"]
 
 
 class Slot(NamedTuple):
@@ -32,6 +32,8 @@ class Parameter(NamedTuple):
         Whether the optimizer's weight decay touches it.
     l1, l2 : float
         Penalty ``l1 Σ|w| + l2/2 Σw²``.
+    max_norm : float
+        Largest Euclidean norm of a column after an update; 0: any.
     initializer : str
         How the first values are drawn; see `fastnn.initializers.initialize`.
     fan : (int, int)
@@ -45,6 +47,7 @@ class Parameter(NamedTuple):
     regularized: bool
     l1: float
     l2: float
+    max_norm: float
     initializer: str
     fan: tuple[int, int]
 
@@ -64,14 +67,40 @@ class Parameter(NamedTuple):
         return self.offset + self.rows * self.stride
 
 
+class State(NamedTuple):
+    """A vector that training sets and the optimizer does not, such as a running mean.
+
+    Attributes
+    ----------
+    name : str
+        The layer's index in the list and the role, such as ``"1.running_mean"``.
+    length : int
+    offset : int
+        Index of the first element in the flat vector of states, a multiple of 16. What lies between
+        two states is padding, and is always 0.
+    initial : float
+        The value of every element before training.
+    """
+
+    name: str
+    length: int
+    offset: int
+    initial: float
+
+    @property
+    def end(self) -> int:
+        """Index behind the last element."""
+        return self.offset + self.length
+
+
 class Op(NamedTuple):
     """One operation: reads slots, writes one slot. The backward pass is the ops in reverse.
 
     Attributes
     ----------
     kind : str
-        ``dense``, ``activation``, ``softmax``, ``dropout``, ``layer_norm``, ``gate``, ``add`` or
-        ``concat``.
+        ``dense``, ``activation``, ``softmax``, ``dropout``, ``layer_norm``, ``batch_norm``,
+        ``gate``, ``add`` or ``concat``.
     inputs : tuple of int
         Slots that it reads.
     output : int
@@ -84,7 +113,11 @@ class Op(NamedTuple):
     function : str
         The activation of ``activation`` and ``gate``.
     constant : float
-        Its constant; the rate of ``dropout``, the epsilon of ``layer_norm``.
+        Its constant; the rate of ``dropout``, the epsilon of ``layer_norm`` and ``batch_norm``.
+    states : tuple of int
+        States that it uses, in the order of the kernel's arguments.
+    momentum : float
+        Of the running statistics of ``batch_norm``.
     """
 
     kind: str
@@ -94,6 +127,8 @@ class Op(NamedTuple):
     parameters: tuple[int, ...] = ()
     function: str = ""
     constant: float = 0.0
+    states: tuple[int, ...] = ()
+    momentum: float = 0.0
 
 
 class LossHead(NamedTuple):
@@ -106,9 +141,10 @@ class LossHead(NamedTuple):
     constant : float
         The constant of the loss.
     targets : str
-        ``"classes"``, ``"probabilities"`` or ``"values"``.
+        What the targets are; see `fastnn.losses.Loss`.
     head : str
-        ``"softmax"``, ``"sigmoid"`` or ``"identity"``: what `predict` applies to the scores.
+        ``"softmax"``, ``"sigmoid"``, ``"exp"`` or ``"identity"``: what `predict` applies to the
+        scores.
     """
 
     loss: str
@@ -124,18 +160,23 @@ class Program(NamedTuple):
     ----------
     slots : tuple of Slot
     parameters : tuple of Parameter
+    states : tuple of State
     ops : tuple of Op
         In the order of the forward pass.
     loss : LossHead
     size : int
-        Length of the flat vector, padding included.
+        Length of the flat vector of parameters, padding included.
+    state_size : int
+        Length of the flat vector of states, padding included.
     """
 
     slots: tuple[Slot, ...]
     parameters: tuple[Parameter, ...]
+    states: tuple[State, ...]
     ops: tuple[Op, ...]
     loss: LossHead
     size: int
+    state_size: int
 
     @property
     def inputs(self) -> int:

@@ -29,12 +29,12 @@ class NativeExecutable(Executable):
 
     def predict(self, X: Array, out: Array) -> None:
         """Write the predictions, the head applied, for `X` (B, I) into `out` (B, O)."""
-        self._engine.predict(self.parameters, X, out)
+        self._engine.predict(self.parameters, self.states, X, out)
 
     def evaluate(self, batch: Batch) -> tuple[float, float]:
         """Return the mean loss with penalties, and the share of right outputs."""
         return self._engine.loss_and_gradient(
-            self.parameters, batch.X, batch.Y, batch.weight, None, None, False, 0, 0
+            self.parameters, self.states, batch.X, batch.Y, batch.weight, None, None, False, 0, 0
         )
 
     def loss_and_gradient(
@@ -50,6 +50,7 @@ class NativeExecutable(Executable):
         """Return the mean loss with penalties, and set its gradient; see the base class."""
         return self._engine.loss_and_gradient(
             self.parameters,
+            self.states,
             batch.X,
             batch.Y,
             batch.weight,
@@ -74,6 +75,7 @@ class NativeExecutable(Executable):
         """Take training steps, one for each learning rate; see the base class."""
         return self._engine.run_steps(
             self.parameters,
+            self.states,
             batch.X,
             batch.Y,
             batch.weight,

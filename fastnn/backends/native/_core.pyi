@@ -19,10 +19,11 @@ def fail_allocation_after(count: int) -> None: ...
 
 class Engine:
     def __init__(self, program: Program, dtype: str, threads: int) -> None: ...
-    def predict(self, parameters: Array, X: Array, out: Array) -> None: ...
+    def predict(self, parameters: Array, states: Array, X: Array, out: Array) -> None: ...
     def loss_and_gradient(
         self,
         parameters: Array,
+        states: Array,
         X: Array,
         Y: Array,
         weight: Array | None,
@@ -35,6 +36,7 @@ class Engine:
     def run_steps(
         self,
         parameters: Array,
+        states: Array,
         X: Array,
         Y: Array,
         weight: Array | None,

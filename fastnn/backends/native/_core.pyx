@@ -78,7 +78,7 @@ cdef class _Memory:
 cdef fnn_parameter _parameter(p) except *:
     return fnn_parameter(
         rows=p.rows, columns=p.columns, offset=p.offset, stride=p.stride, l1=p.l1, l2=p.l2,
-        regularized=p.regularized,
+        max_norm=p.max_norm, regularized=p.regularized,
     )
 
 
@@ -88,10 +88,12 @@ cdef fnn_op _op(op) except *:
     flat.output = op.output
     flat.function = FUNCTIONS[op.function or "identity"]
     flat.constant = op.constant
+    flat.momentum = op.momentum
     for i in range(2):
         flat.inputs[i] = op.inputs[i] if i < len(op.inputs) else -1
         flat.accumulate[i] = op.accumulate[i] if i < len(op.accumulate) else False
         flat.parameters[i] = op.parameters[i] if i < len(op.parameters) else -1
+        flat.states[i] = op.states[i] if i < len(op.states) else -1
     return flat
 
 
@@ -129,26 +131,32 @@ cdef class Engine:
     cdef fnn_engine *engine
     cdef fnn_dtype dtype
     cdef bint takes_labels
-    cdef int64_t inputs, outputs, size
+    cdef int64_t inputs, outputs, size, state_size
 
     def __cinit__(self, program, str dtype, int threads):
         cdef _Memory slots = _Memory(len(program.slots), sizeof(fnn_slot))
         cdef _Memory parameters = _Memory(len(program.parameters), sizeof(fnn_parameter))
         cdef _Memory ops = _Memory(len(program.ops), sizeof(fnn_op))
+        cdef _Memory states = _Memory(len(program.states), sizeof(fnn_state))
         for n, slot in enumerate(program.slots):
             (<fnn_slot *>slots.at)[n].width = slot.width
         for n, parameter in enumerate(program.parameters):
             (<fnn_parameter *>parameters.at)[n] = _parameter(parameter)
         for n, op in enumerate(program.ops):
             (<fnn_op *>ops.at)[n] = _op(op)
+        for n, state in enumerate(program.states):
+            (<fnn_state *>states.at)[n] = fnn_state(length=state.length, offset=state.offset)
         cdef fnn_program flat = fnn_program(
             slots=<const fnn_slot *>slots.at,
             parameters=<const fnn_parameter *>parameters.at,
             ops=<const fnn_op *>ops.at,
+            states=<const fnn_state *>states.at,
             slot_count=len(program.slots),
             parameter_count=len(program.parameters),
             op_count=len(program.ops),
+            state_count=len(program.states),
             size=program.size,
+            state_size=program.state_size,
             loss=LOSSES[program.loss.loss],
             loss_constant=program.loss.constant,
             head=HEADS[program.loss.head],
@@ -159,20 +167,21 @@ cdef class Engine:
         if status == FNN_BAD_PROGRAM:
             raise ValueError("the program names a slot or parameter that is not there or not fit")
         _finish(status, [])
-        self.inputs, self.outputs, self.size = program.inputs, program.outputs, program.size
+        self.inputs, self.outputs = program.inputs, program.outputs
+        self.size, self.state_size = program.size, program.state_size
 
     def __dealloc__(self):
         fnn_engine_free(self.engine)
 
-    def predict(self, parameters, X, out):
+    def predict(self, parameters, states, X, out):
         """Write the predictions for X (B, inputs) into out (B, outputs)."""
         if self.dtype == FNN_FLOAT32:
-            _predict[float](self, parameters, X, out)
+            _predict[float](self, parameters, states, X, out)
         else:
-            _predict[double](self, parameters, X, out)
+            _predict[double](self, parameters, states, X, out)
 
     def loss_and_gradient(
-        self, parameters, X, Y, weight, gradient, input_gradient, training, seed, step
+        self, parameters, states, X, Y, weight, gradient, input_gradient, training, seed, step
     ):
         """Return the mean loss and the share of right outputs; set the gradients that are there.
 
@@ -181,15 +190,16 @@ cdef class Engine:
         labels, T = (Y, None) if Y.ndim == 1 else (None, Y)
         if self.dtype == FNN_FLOAT32:
             return _loss_and_gradient[float](
-                self, parameters, X, T, labels, weight, gradient, input_gradient, training, seed,
-                step
+                self, parameters, states, X, T, labels, weight, gradient, input_gradient, training,
+                seed, step
             )
         return _loss_and_gradient[double](
-            self, parameters, X, T, labels, weight, gradient, input_gradient, training, seed, step
+            self, parameters, states, X, T, labels, weight, gradient, input_gradient, training,
+            seed, step
         )
 
     def run_steps(
-        self, parameters, X, Y, weight, order, batch_size, state, rates, seed, losses, hits
+        self, parameters, states, X, Y, weight, order, batch_size, state, rates, seed, losses, hits
     ):
         """Take training steps and return how many; `state` is an OptimizerState.
 
@@ -198,12 +208,12 @@ cdef class Engine:
         labels, T = (Y, None) if Y.ndim == 1 else (None, Y)
         if self.dtype == FNN_FLOAT32:
             return _run_steps[float](
-                self, parameters, X, T, labels, weight, order, batch_size, state, rates, seed,
-                losses, hits
+                self, parameters, states, X, T, labels, weight, order, batch_size, state, rates,
+                seed, losses, hits
             )
         return _run_steps[double](
-            self, parameters, X, T, labels, weight, order, batch_size, state, rates, seed, losses,
-            hits
+            self, parameters, states, X, T, labels, weight, order, batch_size, state, rates, seed,
+            losses, hits
         )
 
 
@@ -223,18 +233,23 @@ cdef int _need_inside(str name, const int64_t[::1] values, int64_t limit) except
 
 
 cdef int _predict(
-    Engine self, const real[::1] parameters, const real[:, ::1] X, real[:, ::1] out
+    Engine self,
+    const real[::1] parameters,
+    const real[::1] states,
+    const real[:, ::1] X,
+    real[:, ::1] out,
 ) except -1:
     cdef list raised = []
     cdef fnn_poll poll = fnn_poll(ask=_ask, context=<void *>raised)
     cdef fnn_status status
     _need("the length of parameters", parameters.shape[0], self.size)
+    _need("the length of states", states.shape[0], self.state_size)
     _need("the width of X", X.shape[1], self.inputs)
     _need("the number of rows of out", out.shape[0], X.shape[0])
     _need("the width of out", out.shape[1], self.outputs)
     with nogil:
         status = fnn_predict(
-            self.engine, &parameters[0], &out[0, 0], &X[0, 0], X.shape[0], &poll
+            self.engine, &parameters[0], &states[0], &out[0, 0], &X[0, 0], X.shape[0], &poll
         )
     return _finish(status, raised)
 
@@ -270,6 +285,7 @@ cdef fnn_batch _batch(
 cdef tuple _loss_and_gradient(
     Engine self,
     const real[::1] parameters,
+    const real[::1] states,
     const real[:, ::1] X,
     const real[:, ::1] T,
     const int64_t[::1] labels,
@@ -288,6 +304,7 @@ cdef tuple _loss_and_gradient(
     cdef double loss = 0, hits = 0
     cdef fnn_status status
     _need("the length of parameters", parameters.shape[0], self.size)
+    _need("the length of states", states.shape[0], self.state_size)
     if gradient is not None:
         _need("the length of gradient", gradient.shape[0], self.size)
         flat = &gradient[0]
@@ -297,8 +314,8 @@ cdef tuple _loss_and_gradient(
         rows = &input_gradient[0, 0]
     with nogil:
         status = fnn_loss_and_gradient(
-            self.engine, &parameters[0], &batch, training, seed, step, &loss, &hits, flat, rows,
-            &poll
+            self.engine, &parameters[0], &states[0], &batch, training, seed, step, &loss, &hits,
+            flat, rows, &poll
         )
     _finish(status, raised)
     return loss, hits
@@ -307,6 +324,7 @@ cdef tuple _loss_and_gradient(
 cdef int64_t _run_steps(
     Engine self,
     real[::1] parameters,
+    real[::1] states,
     const real[:, ::1] X,
     const real[:, ::1] T,
     const int64_t[::1] labels,
@@ -331,12 +349,14 @@ cdef int64_t _run_steps(
     cdef int64_t taken = 0
     cdef fnn_status status
     _need("the length of parameters", parameters.shape[0], self.size)
+    _need("the length of states", states.shape[0], self.state_size)
     _need("the number of moments", moments.shape[0], state.optimizer.moment_count)
     _need("the length of moments", moments.shape[1], self.size)
     _need("the length of losses", losses.shape[0], rates.shape[0])
     _need("the length of hits", hits.shape[0], rates.shape[0])
     optimizer.moments = &moments[0, 0]
     optimizer.step = state.step
+    optimizer.product = state.product
     if order is not None:
         _need_inside("order", order, X.shape[0])
         steps.order = &order[0]
@@ -349,9 +369,9 @@ cdef int64_t _run_steps(
         )
     with nogil:
         status = fnn_run_steps(
-            self.engine, &parameters[0], &batch, &steps, &optimizer, &taken, &poll
+            self.engine, &parameters[0], &states[0], &batch, &steps, &optimizer, &taken, &poll
         )
-    state.step = optimizer.step
+    state.step, state.product = optimizer.step, optimizer.product
     _finish(status, raised)
     return taken
 
@@ -364,6 +384,7 @@ cdef fnn_optimizer _optimizer(o) except *:
         nesterov=getattr(o, "nesterov", False),
         beta1=getattr(o, "beta1", 0),
         beta2=getattr(o, "beta2", 0),
+        momentum_decay=getattr(o, "momentum_decay", 0),
         decoupled=getattr(o, "decoupled", False),
         decay=getattr(o, "decay", 0),
         epsilon=getattr(o, "epsilon", 0),
@@ -372,6 +393,7 @@ cdef fnn_optimizer _optimizer(o) except *:
         clip_norm=o.clip_norm or 0,
         moments=NULL,
         step=0,
+        product=1,
     )
 
 

@@ -15,17 +15,18 @@ cdef extern from "fastnn.h" nogil:
         FNN_SINE, FNN_EXP
 
     ctypedef enum fnn_loss:
-        FNN_MSE, FNN_MAE, FNN_HUBER, FNN_CROSS_ENTROPY, FNN_BINARY_CROSS_ENTROPY
+        FNN_MSE, FNN_MAE, FNN_HUBER, FNN_QUANTILE, FNN_CROSS_ENTROPY, FNN_BINARY_CROSS_ENTROPY
+        FNN_POISSON, FNN_HINGE
 
     ctypedef enum fnn_head:
-        FNN_HEAD_IDENTITY, FNN_HEAD_SOFTMAX, FNN_HEAD_SIGMOID
+        FNN_HEAD_IDENTITY, FNN_HEAD_SOFTMAX, FNN_HEAD_SIGMOID, FNN_HEAD_EXP
 
     ctypedef enum fnn_op_kind:
         FNN_OP_DENSE, FNN_OP_ACTIVATION, FNN_OP_SOFTMAX, FNN_OP_DROPOUT, FNN_OP_LAYER_NORM
-        FNN_OP_GATE, FNN_OP_ADD, FNN_OP_CONCAT
+        FNN_OP_BATCH_NORM, FNN_OP_GATE, FNN_OP_ADD, FNN_OP_CONCAT
 
     ctypedef enum fnn_optimizer_kind:
-        FNN_SGD, FNN_ADAM, FNN_RMSPROP
+        FNN_SGD, FNN_ADAM, FNN_RMSPROP, FNN_ADAGRAD, FNN_NADAM, FNN_LION
 
     ctypedef struct fnn_kernels:
         void (*dense_forward)(void *, const void *, const void *, const void *, int64_t, int64_t,
@@ -53,6 +54,19 @@ cdef extern from "fastnn.h" nogil:
         void (*layer_norm_backward_parameters)(void *, void *, const void *, const void *,
                                                const void *, const void *, bint, int64_t, int64_t,
                                                int64_t, int64_t) noexcept nogil
+        void (*batch_norm_statistics)(void *, void *, const void *, int64_t, int64_t,
+                                      int64_t) noexcept nogil
+        void (*batch_norm_forward)(void *, const void *, const void *, const void *, const void *,
+                                   const void *, double, int64_t, int64_t, int64_t,
+                                   int64_t) noexcept nogil
+        void (*batch_norm_backward_data)(void *, const void *, const void *, const void *,
+                                         const void *, const void *, double, bint, bint, int64_t,
+                                         int64_t, int64_t, int64_t, int64_t) noexcept nogil
+        void (*batch_norm_backward_parameters)(void *, void *, const void *, const void *,
+                                               const void *, const void *, double, bint, int64_t,
+                                               int64_t, int64_t, int64_t) noexcept nogil
+        void (*batch_norm_update)(void *, void *, const void *, const void *, double, int64_t,
+                                  int64_t) noexcept nogil
         void (*gate_forward)(void *, const void *, const void *, fnn_function, double, int64_t,
                              int64_t, int64_t, int64_t, int64_t) noexcept nogil
         void (*gate_backward)(void *, void *, const void *, const void *, const void *,
@@ -78,6 +92,13 @@ cdef extern from "fastnn.h" nogil:
                             double, bint, uint64_t, int64_t) noexcept nogil
         void (*rmsprop_update)(void *, void *, void *, const void *, double, double, double, double,
                                double, int64_t) noexcept nogil
+        void (*adagrad_update)(void *, void *, const void *, double, double, double,
+                               int64_t) noexcept nogil
+        void (*nadam_update)(void *, void *, void *, const void *, double, double, double, double,
+                             double, double, double, uint64_t, int64_t) noexcept nogil
+        void (*lion_update)(void *, void *, const void *, double, double, double, double,
+                            int64_t) noexcept nogil
+        void (*max_norm)(void *, double, int64_t, int64_t, int64_t) noexcept nogil
 
     fnn_status fnn_choose_isa(const char *name)
     const fnn_kernels *fnn_kernels_of(fnn_dtype dtype)
@@ -91,8 +112,11 @@ cdef extern from "fastnn.h" nogil:
 
     ctypedef struct fnn_parameter:
         int64_t rows, columns, offset, stride
-        double l1, l2
+        double l1, l2, max_norm
         bint regularized
+
+    ctypedef struct fnn_state:
+        int64_t length, offset
 
     ctypedef struct fnn_op:
         fnn_op_kind kind
@@ -100,15 +124,17 @@ cdef extern from "fastnn.h" nogil:
         int32_t output
         bint accumulate[2]
         int32_t parameters[2]
+        int32_t states[2]
         fnn_function function
-        double constant
+        double constant, momentum
 
     ctypedef struct fnn_program:
         const fnn_slot *slots
         const fnn_parameter *parameters
         const fnn_op *ops
-        int32_t slot_count, parameter_count, op_count
-        int64_t size
+        const fnn_state *states
+        int32_t slot_count, parameter_count, op_count, state_count
+        int64_t size, state_size
         fnn_loss loss
         double loss_constant
         fnn_head head
@@ -132,22 +158,23 @@ cdef extern from "fastnn.h" nogil:
         const void *weight
         int64_t rows
 
-    fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, void *out,
-                           const void *X, int64_t rows, const fnn_poll *poll)
+    fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, const void *states,
+                           void *out, const void *X, int64_t rows, const fnn_poll *poll)
     fnn_status fnn_loss_and_gradient(const fnn_engine *engine, const void *parameters,
-                                     const fnn_batch *batch, bint training, uint64_t seed,
-                                     uint64_t step, double *loss, double *hits, void *gradient,
-                                     void *input_gradient, const fnn_poll *poll)
+                                     const void *states, const fnn_batch *batch, bint training,
+                                     uint64_t seed, uint64_t step, double *loss, double *hits,
+                                     void *gradient, void *input_gradient, const fnn_poll *poll)
 
     ctypedef struct fnn_optimizer:
         fnn_optimizer_kind kind
         double momentum
         bint nesterov
-        double beta1, beta2
+        double beta1, beta2, momentum_decay
         bint decoupled
         double decay, epsilon, weight_decay, clip_value, clip_norm
         void *moments
         uint64_t step
+        double product
 
     ctypedef struct fnn_steps:
         const int64_t *order
@@ -158,9 +185,9 @@ cdef extern from "fastnn.h" nogil:
         double *hits
         int64_t count
 
-    fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, const fnn_batch *batch,
-                             const fnn_steps *steps, fnn_optimizer *optimizer, int64_t *taken,
-                             const fnn_poll *poll)
+    fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, void *states,
+                             const fnn_batch *batch, const fnn_steps *steps,
+                             fnn_optimizer *optimizer, int64_t *taken, const fnn_poll *poll)
 
     int64_t fnn_first_outside(const int64_t *values, int64_t count, int64_t limit)
     void fnn_philox4x32(uint32_t *words, const uint32_t *counter, const uint32_t *key)

@@ -136,6 +136,57 @@ def layer_norm_backward_parameters(
         )
 
 
+def batch_norm_statistics(real[:] mean, real[:] variance, const real[:, :] X):
+    with nogil:
+        _table(<real>0).batch_norm_statistics(
+            _out1(mean), _out1(variance), _in(X), X.shape[0], X.shape[1], _ld(X)
+        )
+
+
+def batch_norm_forward(
+    real[:, :] Y, const real[:, :] X, const real[:] mean, const real[:] variance,
+    const real[:] scale, const real[:] shift, double epsilon
+):
+    with nogil:
+        _table(<real>0).batch_norm_forward(
+            _out(Y), _in(X), _in1(mean), _in1(variance), _in1(scale), _in1(shift), epsilon,
+            Y.shape[0], Y.shape[1], _ld(Y), _ld(X)
+        )
+
+
+def batch_norm_backward_data(
+    real[:, :] dX, const real[:, :] dY, const real[:, :] X, const real[:] mean,
+    const real[:] variance, const real[:] scale, double epsilon, bint batch_statistics,
+    bint accumulate
+):
+    with nogil:
+        _table(<real>0).batch_norm_backward_data(
+            _out(dX), _in(dY), _in(X), _in1(mean), _in1(variance), _in1(scale), epsilon,
+            batch_statistics, accumulate, dX.shape[0], dX.shape[1], _ld(dX), _ld(dY), _ld(X)
+        )
+
+
+def batch_norm_backward_parameters(
+    real[:] dscale, real[:] dshift, const real[:, :] dY, const real[:, :] X, const real[:] mean,
+    const real[:] variance, double epsilon, bint accumulate
+):
+    with nogil:
+        _table(<real>0).batch_norm_backward_parameters(
+            _out1(dscale), _out1(dshift), _in(dY), _in(X), _in1(mean), _in1(variance), epsilon,
+            accumulate, dY.shape[0], dY.shape[1], _ld(dY), _ld(X)
+        )
+
+
+def batch_norm_update(
+    real[:] running_mean, real[:] running_variance, const real[:] mean, const real[:] variance,
+    double momentum, int64_t rows
+):
+    _table(<real>0).batch_norm_update(
+        _out1(running_mean), _out1(running_variance), _in1(mean), _in1(variance), momentum, rows,
+        running_mean.shape[0]
+    )
+
+
 def gate_forward(
     real[:, :] Y, const real[:, :] U, const real[:, :] V, str function, double constant
 ):
@@ -251,6 +302,37 @@ def rmsprop_update(
         _out1(w), _out1(v), _out1(buffer), _in1(g), rate, decay, momentum, epsilon, weight_decay,
         w.shape[0]
     )
+
+
+def adagrad_update(
+    real[:] w, real[:] v, const real[:] g, double rate, double epsilon, double weight_decay
+):
+    _table(<real>0).adagrad_update(
+        _out1(w), _out1(v), _in1(g), rate, epsilon, weight_decay, w.shape[0]
+    )
+
+
+def nadam_update(
+    real[:] w, real[:] m, real[:] v, const real[:] g, double rate, double beta1, double beta2,
+    double epsilon, double momentum_decay, double weight_decay, double product, uint64_t step
+):
+    _table(<real>0).nadam_update(
+        _out1(w), _out1(m), _out1(v), _in1(g), rate, beta1, beta2, epsilon, momentum_decay,
+        weight_decay, product, step, w.shape[0]
+    )
+
+
+def lion_update(
+    real[:] w, real[:] m, const real[:] g, double rate, double beta1, double beta2,
+    double weight_decay
+):
+    _table(<real>0).lion_update(
+        _out1(w), _out1(m), _in1(g), rate, beta1, beta2, weight_decay, w.shape[0]
+    )
+
+
+def max_norm(real[:, :] W, double limit):
+    _table(<real>0).max_norm(_out(W), limit, W.shape[0], W.shape[1], _ld(W))
 
 
 def first_nonfinite(const real[:, :] X):

@@ -23,13 +23,17 @@ LOSSES = {
     "mse": FNN_MSE,
     "mae": FNN_MAE,
     "huber": FNN_HUBER,
+    "quantile": FNN_QUANTILE,
     "cross_entropy": FNN_CROSS_ENTROPY,
     "binary_cross_entropy": FNN_BINARY_CROSS_ENTROPY,
+    "poisson": FNN_POISSON,
+    "hinge": FNN_HINGE,
 }
 HEADS = {
     "identity": FNN_HEAD_IDENTITY,
     "softmax": FNN_HEAD_SOFTMAX,
     "sigmoid": FNN_HEAD_SIGMOID,
+    "exp": FNN_HEAD_EXP,
 }
 OPS = {
     "dense": FNN_OP_DENSE,
@@ -37,8 +41,17 @@ OPS = {
     "softmax": FNN_OP_SOFTMAX,
     "dropout": FNN_OP_DROPOUT,
     "layer_norm": FNN_OP_LAYER_NORM,
+    "batch_norm": FNN_OP_BATCH_NORM,
     "gate": FNN_OP_GATE,
     "add": FNN_OP_ADD,
     "concat": FNN_OP_CONCAT,
 }
-OPTIMIZERS = {"sgd": FNN_SGD, "adam": FNN_ADAM, "adamw": FNN_ADAM, "rmsprop": FNN_RMSPROP}
+OPTIMIZERS = {
+    "sgd": FNN_SGD,
+    "adam": FNN_ADAM,
+    "adamw": FNN_ADAM,
+    "rmsprop": FNN_RMSPROP,
+    "adagrad": FNN_ADAGRAD,
+    "nadam": FNN_NADAM,
+    "lion": FNN_LION,
+}

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from fastnn.backends.base import Backend, Batch, Executable, OptimizerState
 from fastnn.backends.reference import kernels
-from fastnn.optimizers import SGD, Adam, RMSprop
-from fastnn.program import Op, Parameter, Program
+from fastnn.backends.reference.interpreter import Pass
+from fastnn.optimizers import SGD, Adagrad, Adam, Lion, NAdam, RMSprop
+from fastnn.program import Parameter, Program
 
 __all__ = ["BACKEND", "ReferenceBackend", "ReferenceExecutable"]
 
@@ -30,7 +31,7 @@ class ReferenceExecutable(Executable):
         head = self.program.loss.head
         with _quiet():
             for rows in _chunks(len(X)):
-                scores = _Pass(self, X[rows]).forward()
+                scores = Pass(self, X[rows]).forward()
                 if head == "softmax":
                     kernels.softmax_forward(out[rows], scores)
                 else:
@@ -39,7 +40,7 @@ class ReferenceExecutable(Executable):
     def evaluate(self, batch: Batch) -> tuple[float, float]:
         """Return the mean loss with penalties, and the share of right outputs."""
         with _quiet():
-            return self._batch_loss(batch, None, None, training=False, seed=0, step=0)
+            return self._batch_loss(batch, None, None, None)
 
     def loss_and_gradient(
         self,
@@ -52,10 +53,9 @@ class ReferenceExecutable(Executable):
         step: int = 0,
     ) -> float:
         """Return the mean loss with penalties, and set its gradient; see the base class."""
+        statistics = np.zeros_like(self.states) if training else None
         with _quiet():
-            return self._batch_loss(
-                batch, gradient, input_gradient, training=training, seed=seed, step=step
-            )[0]
+            return self._batch_loss(batch, gradient, input_gradient, statistics, seed, step)[0]
 
     def run_steps(
         self,
@@ -84,7 +84,7 @@ class ReferenceExecutable(Executable):
         hits: npt.NDArray[np.float64],
     ) -> int:
         rows = np.arange(len(batch)) if order is None else order
-        gradient = np.empty_like(self.parameters)
+        gradient, statistics = np.empty_like(self.parameters), np.zeros_like(self.states)
         for s, rate in enumerate(learning_rates):
             chosen = rows[s * batch_size : (s + 1) * batch_size]
             weight = None if batch.weight is None else batch.weight[chosen]
@@ -92,17 +92,20 @@ class ReferenceExecutable(Executable):
                 Batch(batch.X[chosen], batch.Y[chosen], weight),
                 gradient,
                 None,
-                training=True,
-                seed=seed,
-                step=state.step,
+                statistics,
+                seed,
+                state.step,
             )
-            if not (np.isfinite(losses[s]) and np.isfinite(gradient).all()):
+            if not all(np.isfinite(v).all() for v in (losses[s], gradient, statistics)):
                 return s
-            before = self.parameters.copy(), state.moments.copy(), state.step
+            before = self.parameters.copy(), self.states.copy(), state.moments.copy()
+            counts = state.step, state.product
             try:
                 self._update(gradient, state, float(rate))
+                self._update_states(statistics, len(chosen))
             except KeyboardInterrupt:  # it may fall between two statements: back to a whole step
-                self.parameters[...], state.moments[...], state.step = before
+                self.parameters[...], self.states[...], state.moments[...] = before
+                state.step, state.product = counts
                 raise
         return len(learning_rates)
 
@@ -111,20 +114,24 @@ class ReferenceExecutable(Executable):
         batch: Batch,
         gradient: Array | None,
         input_gradient: Array | None,
-        *,
-        training: bool,
-        seed: int,
-        step: int,
+        statistics: Array | None,
+        seed: int = 0,
+        step: int = 0,
     ) -> tuple[float, float]:
-        """Return loss and share of hits of a batch, and set the gradients that are wanted."""
+        """Return loss and share of hits of a batch, and set the gradients that are wanted.
+
+        With `statistics` it is training: see `Pass`.
+        """
         B = len(batch)
         weight = np.ones(B) if batch.weight is None else batch.weight.astype(np.float64)
         row_loss, hits = np.empty(B), np.full(B, np.nan)
         wanted = gradient is not None or input_gradient is not None
         if gradient is not None:
             gradient[...] = 0
-        for rows in _chunks(B):
-            run = _Pass(self, batch.X[rows], training, seed, step, rows.start)
+        # Batch norms tie the rows of a batch together in training: then it goes as a whole.
+        whole = statistics is not None and any(op.kind == "batch_norm" for op in self.program.ops)
+        for rows in _chunks(B, B if whole else CHUNK):
+            run = Pass(self, batch.X[rows], statistics, seed, step, rows.start)
             scores = run.forward()
             dZ = np.empty_like(scores) if wanted else None
             self._loss(row_loss[rows], hits[rows], dZ, scores, batch, rows, 1 / weight.sum())
@@ -171,8 +178,26 @@ class ReferenceExecutable(Executable):
             if norm > optimizer.clip_norm:
                 kernels.scale(gradient, optimizer.clip_norm / norm)
         state.step += 1
+        if isinstance(optimizer, NAdam):
+            state.product *= optimizer.mu(state.step)
         for p in self.program.parameters:
             self._update_parameter(p, gradient, state, rate)
+            if p.max_norm:
+                kernels.max_norm(self.view(p), p.max_norm)
+
+    def _update_states(self, statistics: Array, rows: int) -> None:
+        """Take the statistics of a batch into the running ones."""
+        for op in self.program.ops:
+            if op.kind == "batch_norm":
+                mean, variance = (self.program.states[n] for n in op.states)
+                kernels.batch_norm_update(
+                    self.state_view(mean),
+                    self.state_view(variance),
+                    self.state_view(mean, statistics),
+                    self.state_view(variance, statistics),
+                    op.momentum,
+                    rows,
+                )
 
     def _update_parameter(
         self, p: Parameter, gradient: Array, state: OptimizerState, rate: float
@@ -189,129 +214,22 @@ class ReferenceExecutable(Executable):
             kernels.adam_update(
                 w, m, v, g, rate, o.beta1, o.beta2, o.epsilon, decay, o.decoupled, state.step
             )
+        elif isinstance(o, Adagrad):
+            kernels.adagrad_update(w, moments[0], g, rate, o.epsilon, decay)
+        elif isinstance(o, NAdam):
+            m, v = moments
+            betas, psi = (o.beta1, o.beta2), o.momentum_decay
+            kernels.nadam_update(
+                w, m, v, g, rate, *betas, o.epsilon, psi, decay, state.product, state.step
+            )
+        elif isinstance(o, Lion):
+            kernels.lion_update(w, moments[0], g, rate, o.beta1, o.beta2, decay)
         else:
             assert isinstance(o, RMSprop)
             buffer = moments[1] if len(moments) > 1 else None
             kernels.rmsprop_update(
                 w, moments[0], buffer, g, rate, o.decay, o.momentum, o.epsilon, decay
             )
-
-
-class _Pass:
-    """One forward pass over some rows, and its backward pass: a method for every kind of op."""
-
-    def __init__(
-        self,
-        executable: Executable,
-        X: Array,
-        training: bool = False,
-        seed: int = 0,
-        step: int = 0,
-        first_row: int = 0,
-    ) -> None:
-        self.program, self.executable = executable.program, executable
-        self.training, self.seed, self.step, self.first_row = training, seed, step, first_row
-        self.slots: list[Array] = [X]
-        self.slots += [np.empty((len(X), s.width), X.dtype) for s in self.program.slots[1:]]
-        self.saved: dict[int, tuple[Array, Array]] = {}
-
-    def forward(self) -> Array:
-        """Run the ops in order, and return the scores."""
-        for number, op in enumerate(self.program.ops):
-            self._forward(number, op)
-        return self.slots[self.program.scores]
-
-    def _weights(self, op: Op, flat: Array | None = None) -> list[Array]:
-        parameters = self.program.parameters
-        return [self.executable.view(parameters[n], flat) for n in op.parameters]
-
-    def _gate_constant(self, op: Op) -> float:
-        return float(self._weights(op)[0][0]) if op.parameters else op.constant
-
-    def _forward(self, number: int, op: Op) -> None:
-        Y, inputs = self.slots[op.output], [self.slots[s] for s in op.inputs]
-        X, weights = inputs[0], self._weights(op)
-        if op.kind == "dense":
-            kernels.dense_forward(Y, X, weights[0], weights[1] if len(weights) > 1 else None)
-        elif op.kind == "activation":
-            kernels.activation_forward(Y, X, op.function, op.constant)
-        elif op.kind == "softmax":
-            kernels.softmax_forward(Y, X)
-        elif op.kind == "dropout":
-            self._dropout(Y, X, number, op, accumulate=False)
-        elif op.kind == "layer_norm":
-            mean, inverse_deviation = np.empty((2, len(X)), X.dtype)
-            self.saved[number] = mean, inverse_deviation
-            scale, shift = weights
-            kernels.layer_norm_forward(Y, mean, inverse_deviation, X, scale, shift, op.constant)
-        elif op.kind == "gate":
-            kernels.gate_forward(Y, X, inputs[1], op.function, self._gate_constant(op))
-        elif op.kind == "add":
-            kernels.copy(Y, X, False)
-            kernels.copy(Y, inputs[1], True)
-        else:
-            assert op.kind == "concat"
-            kernels.copy(Y[:, : X.shape[1]], X, False)
-            kernels.copy(Y[:, X.shape[1] :], inputs[1], False)
-
-    def _dropout(self, Y: Array, X: Array, number: int, op: Op, *, accumulate: bool) -> None:
-        if self.training:
-            kernels.dropout(
-                Y, X, op.constant, self.seed, self.step, number, self.first_row, accumulate
-            )
-        else:
-            kernels.copy(Y, X, accumulate)
-
-    def backward(self, dZ: Array, gradient: Array | None, input_gradient: Array | None) -> None:
-        """Run the ops in reverse; add to `gradient`, set `input_gradient`."""
-        d = [np.empty_like(slot) for slot in self.slots]
-        d[self.program.scores] = dZ
-        for number, op in reversed(list(enumerate(self.program.ops))):
-            self._backward_data(number, op, d)
-            if gradient is not None and op.parameters:
-                self._backward_parameters(number, op, d[op.output], gradient)
-        if input_gradient is not None:
-            input_gradient[...] = d[0]
-
-    def _backward_data(self, number: int, op: Op, d: list[Array]) -> None:
-        dY, Y = d[op.output], self.slots[op.output]
-        X, dX, accumulate = self.slots[op.inputs[0]], d[op.inputs[0]], op.accumulate[0]
-        weights = self._weights(op)
-        if op.kind == "dense":
-            kernels.dense_backward_data(dX, dY, weights[0], accumulate)
-        elif op.kind == "activation":
-            kernels.activation_backward(dX, dY, X, Y, op.function, op.constant, accumulate)
-        elif op.kind == "softmax":
-            kernels.softmax_backward(dX, dY, Y, accumulate)
-        elif op.kind == "dropout":
-            self._dropout(dX, dY, number, op, accumulate=accumulate)
-        elif op.kind == "layer_norm":
-            kernels.layer_norm_backward_data(dX, dY, X, *self.saved[number], weights[0], accumulate)
-        elif op.kind == "gate":
-            U, V = (self.slots[s] for s in op.inputs)
-            dU, dV = (d[s] for s in op.inputs)
-            kernels.gate_backward(dU, dV, dY, U, V, op.function, self._gate_constant(op))
-        elif op.kind == "add":
-            for slot, adds in zip(op.inputs, op.accumulate, strict=True):
-                kernels.copy(d[slot], dY, adds)
-        else:
-            assert op.kind == "concat"
-            left, right = op.inputs
-            kernels.copy(d[left], dY[:, : X.shape[1]], op.accumulate[0])
-            kernels.copy(d[right], dY[:, X.shape[1] :], op.accumulate[1])
-
-    def _backward_parameters(self, number: int, op: Op, dY: Array, gradient: Array) -> None:
-        inputs, windows = [self.slots[s] for s in op.inputs], self._weights(op, gradient)
-        if op.kind == "dense":
-            db = windows[1] if len(windows) > 1 else None
-            kernels.dense_backward_weights(windows[0], db, inputs[0], dY, True)
-        elif op.kind == "layer_norm":
-            (dscale, dshift), saved = windows, self.saved[number]
-            kernels.layer_norm_backward_parameters(dscale, dshift, dY, inputs[0], *saved, True)
-        else:
-            assert op.kind == "gate"
-            U, V = inputs
-            kernels.gate_backward_beta(windows[0], dY, U, V, self._gate_constant(op), True)
 
 
 class ReferenceBackend(Backend):
@@ -330,9 +248,9 @@ def _quiet() -> np.errstate:
     return np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
-def _chunks(rows: int) -> Iterator[slice]:
-    for start in range(0, rows, CHUNK):
-        yield slice(start, min(start + CHUNK, rows))
+def _chunks(rows: int, most: int = CHUNK) -> Iterator[slice]:
+    for start in range(0, rows, most):
+        yield slice(start, min(start + most, rows))
 
 
 BACKEND = ReferenceBackend()

@@ -15,15 +15,8 @@ import numpy.typing as npt
 from fastnn import metrics
 from fastnn.activations import FORMULAS
 from fastnn.backends.reference.philox import philox4x32
-from fastnn.losses import (
-    BinaryCrossEntropy,
-    CrossEntropy,
-    Huber,
-    Loss,
-    MeanAbsoluteError,
-    MeanSquaredError,
-)
-from fastnn.optimizers import SGD, Adam, AdamW, RMSprop
+from fastnn.backends.reference.update_kernels import *  # noqa: F403
+from fastnn.losses import LOSSES, CrossEntropy, Huber, Loss, Quantile
 
 Array = npt.NDArray[Any]
 
@@ -158,6 +151,82 @@ def layer_norm_backward_parameters(
     _put(dshift, dY.sum(axis=0), accumulate)
 
 
+# -- batch norm: Y = (X - mean) / sqrt(variance + epsilon) * scale + shift, of columns -------------
+
+
+def batch_norm_statistics(mean: Array, variance: Array, X: Array) -> None:
+    wide = X.astype(np.float64)
+    mean[...] = wide.mean(axis=0)
+    variance[...] = wide.var(axis=0)
+
+
+def _inverse_deviation(variance: Array, epsilon: float) -> Array:
+    return 1 / np.sqrt(variance + variance.dtype.type(epsilon))
+
+
+def batch_norm_forward(
+    Y: Array,
+    X: Array,
+    mean: Array,
+    variance: Array,
+    scale: Array,
+    shift: Array,
+    epsilon: float,
+) -> None:
+    Y[...] = (X - mean) * _inverse_deviation(variance, epsilon) * scale + shift
+
+
+def batch_norm_backward_data(
+    dX: Array,
+    dY: Array,
+    X: Array,
+    mean: Array,
+    variance: Array,
+    scale: Array,
+    epsilon: float,
+    batch_statistics: bool,
+    accumulate: bool,
+) -> None:
+    # Y = H * scale + shift with H = (X - mean) / sqrt(variance + epsilon)
+    inverse = _inverse_deviation(variance, epsilon)
+    straight = dY
+    if batch_statistics:  # mean and variance move with X
+        H = (X - mean) * inverse
+        mean_dY, mean_dYH = (v.mean(axis=0, dtype=np.float64).astype(X.dtype) for v in (dY, dY * H))
+        straight = dY - mean_dY - H * mean_dYH
+    _put(dX, straight * scale * inverse, accumulate)
+
+
+def batch_norm_backward_parameters(
+    dscale: Array,
+    dshift: Array,
+    dY: Array,
+    X: Array,
+    mean: Array,
+    variance: Array,
+    epsilon: float,
+    accumulate: bool,
+) -> None:
+    # Y = H * scale + shift with H = (X - mean) / sqrt(variance + epsilon)
+    H = (X - mean) * _inverse_deviation(variance, epsilon)
+    _put(dscale, (dY * H).sum(axis=0), accumulate)
+    _put(dshift, dY.sum(axis=0), accumulate)
+
+
+def batch_norm_update(
+    running_mean: Array,
+    running_variance: Array,
+    mean: Array,
+    variance: Array,
+    momentum: float,
+    rows: int,
+) -> None:
+    running_mean[...] = (1 - momentum) * running_mean + momentum * mean
+    if rows > 1:  # one row says nothing about the variance
+        unbiased = momentum * rows / (rows - 1)
+        running_variance[...] = (1 - momentum) * running_variance + unbiased * variance
+
+
 # -- gate: Y = U * f(V) ---------------------------------------------------------------------------
 
 
@@ -202,14 +271,8 @@ def first_nonfinite(X: Array) -> int:
 
 # -- losses ---------------------------------------------------------------------------------------
 
-_LOSSES = {
-    "mse": lambda constant: MeanSquaredError(),
-    "mae": lambda constant: MeanAbsoluteError(),
-    "huber": Huber,
-    "cross_entropy": CrossEntropy,
-    "binary_cross_entropy": lambda constant: BinaryCrossEntropy(),
-}
-_HITS = {"classes": metrics.correct_classes, "probabilities": metrics.correct_outputs}
+# Losses whose constant is not that of their name alone.
+_WITH_CONSTANT = {"huber": Huber, "quantile": Quantile, "cross_entropy": CrossEntropy}
 
 
 def loss(
@@ -223,11 +286,13 @@ def loss(
     constant: float,
     factor: float,
 ) -> None:
-    description: Loss = _LOSSES[function](constant)  # type: ignore[no-untyped-call]
+    description: Loss = (
+        _WITH_CONSTANT[function](constant) if function in _WITH_CONSTANT else LOSSES[function]()
+    )
     value, derivative = description.rows(Z, T)
     row_loss[...] = value
-    if hits is not None and description.targets in _HITS:
-        hits[...] = _HITS[description.targets](Z, T)
+    if hits is not None and description.targets in metrics.HITS:
+        hits[...] = metrics.HITS[description.targets](Z, T)
     if dZ is not None:
         share = np.full(len(Z), factor) if weight is None else factor * weight.astype(np.float64)
         dZ[...] = derivative * share[:, None].astype(Z.dtype)
@@ -245,74 +310,3 @@ def loss_labels(
 ) -> None:
     one_hot = (labels[:, None] == np.arange(Z.shape[1])).astype(Z.dtype)
     loss(row_loss, hits, dZ, Z, one_hot, weight, "cross_entropy", constant, factor)
-
-
-# -- the flat vector ------------------------------------------------------------------------------
-
-
-def penalty(dW: Array | None, W: Array, l1: float, l2: float) -> float:
-    # l1 * sum|W| + l2/2 * sum(W**2)
-    if dW is not None:
-        dW += l1 * np.sign(W) + l2 * W
-    wide = W.astype(np.float64)
-    return float(l1 * np.abs(wide).sum() + 0.5 * l2 * (wide * wide).sum())
-
-
-def sum_of_squares(g: Array) -> float:
-    wide = g.astype(np.float64)
-    return float((wide * wide).sum())
-
-
-def clip(g: Array, limit: float) -> None:
-    g[...] = np.clip(g, -limit, limit)
-
-
-def scale(g: Array, factor: float) -> None:
-    g *= factor
-
-
-def sgd_update(
-    w: Array,
-    velocity: Array | None,
-    g: Array,
-    rate: float,
-    momentum: float,
-    nesterov: bool,
-    weight_decay: float,
-) -> None:
-    moments = [] if velocity is None else [velocity]
-    SGD(momentum=momentum, nesterov=nesterov).update(w, g, moments, rate, 1, weight_decay)
-
-
-def adam_update(
-    w: Array,
-    m: Array,
-    v: Array,
-    g: Array,
-    rate: float,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    weight_decay: float,
-    decoupled: bool,
-    step: int,
-) -> None:
-    kind = AdamW if decoupled else Adam
-    constants = kind(beta1=beta1, beta2=beta2, epsilon=epsilon)
-    constants.update(w, g, [m, v], rate, step, weight_decay)
-
-
-def rmsprop_update(
-    w: Array,
-    v: Array,
-    buffer: Array | None,
-    g: Array,
-    rate: float,
-    decay: float,
-    momentum: float,
-    epsilon: float,
-    weight_decay: float,
-) -> None:
-    moments = [v] if buffer is None else [v, buffer]
-    constants = RMSprop(decay=decay, momentum=momentum, epsilon=epsilon)
-    constants.update(w, g, moments, rate, 1, weight_decay)
