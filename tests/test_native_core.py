@@ -266,7 +266,7 @@ def test_a_program_that_does_not_fit_together_is_refused(number, change):
     ops = list(program.ops)
     ops[number] = ops[number]._replace(**change)
     with pytest.raises(ValueError, match="not there or not fit"):
-        core.Engine(program._replace(ops=tuple(ops)), "float32")
+        core.Engine(program._replace(ops=tuple(ops)), "float32", 1)
 
 
 def test_a_parameter_outside_of_the_vector_is_refused():
@@ -274,7 +274,7 @@ def test_a_parameter_outside_of_the_vector_is_refused():
     for change in ({"offset": -16}, {"offset": program.size}, {"stride": 8}, {"stride": 2**62}):
         parameters = (program.parameters[0]._replace(**change), *program.parameters[1:])
         with pytest.raises(ValueError, match="not there or not fit"):
-            core.Engine(program._replace(parameters=parameters), "float32")
+            core.Engine(program._replace(parameters=parameters), "float32", 1)
 
 
 def test_labels_for_a_loss_of_values_are_refused():
