@@ -100,7 +100,7 @@ def present(wanted: list[str]) -> tuple[list[Contestant], dict[str, str]]:
     found, left_out = [], {}
     for contestant in CONTESTANTS:
         texts = [text for text in wanted if text.lower() in contestant.name.lower()]
-        if wanted and not texts and contestant.name != "fastnn":
+        if wanted and not texts and contestant.packages != ("fastnn",):
             continue
         missing = [p for p in contestant.packages if importlib.util.find_spec(p) is None]
         if missing:
