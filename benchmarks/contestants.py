@@ -182,8 +182,17 @@ class Worker:
         return json.loads(line)
 
     def run(self, count: int) -> dict[str, Any]:
-        """Take at least so many steps of the prepared case; return ``count`` and ``seconds``."""
-        return self.ask("run", count=count)
+        """Take at least so many steps of the prepared case; return ``count`` and ``seconds``.
+
+        Raises
+        ------
+        WorkerDied
+            When it cannot.
+        """
+        told = self.ask("run", count=count)
+        if "unable" in told:
+            raise WorkerDied(told["unable"])
+        return told
 
     def close(self) -> None:
         """End the process."""

@@ -234,11 +234,17 @@ def workers():
         process.close()
 
 
+@pytest.fixture(scope="module")
+def roof():
+    """Return what measures the machine."""
+    return machine.Roof()
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
-def test_fastnn_and_numpy_do_the_same_work(workers, optimizer, loss):
+def test_fastnn_and_numpy_do_the_same_work(workers, roof, optimizer, loss):
     case = cases.Case((4, 6, 3), 8, optimizer, loss, rows=64)
-    told = measure.measure_case(case, workers, measure.Settings(2, 1e-3), machine.Roof())
+    told = measure.measure_case(case, workers, measure.Settings(2, 1e-3), roof)
     for name in ("fastnn", "fastnn resident", "NumPy"):
         entry = told["contestants"][name]
         assert "left_out" not in entry
@@ -248,9 +254,9 @@ def test_fastnn_and_numpy_do_the_same_work(workers, optimizer, loss):
     assert json.loads(json.dumps(told)) is not None
 
 
-def test_fastnn_and_numpy_predict_the_same(workers):
+def test_fastnn_and_numpy_predict_the_same(workers, roof):
     case = cases.Case((4, 6, 3), 8, training=False)
-    told = measure.measure_case(case, workers, measure.Settings(1, 1e-3), machine.Roof())
+    told = measure.measure_case(case, workers, measure.Settings(1, 1e-3), roof)
     assert "ratio" in told["contestants"]["NumPy"]
     assert "fastnn resident" not in told["contestants"]
 
@@ -275,7 +281,7 @@ class Cheat:
             return [(w * np.float32(1.01), b) for w, b in self.case.first_weights()]
 
 
-def test_who_did_other_work_gets_no_ratio(workers):
+def test_who_did_other_work_gets_no_ratio(workers, roof):
     class Liar:
         contestant = contestants.Contestant("Liar", "liar", ())
 
@@ -288,7 +294,7 @@ def test_who_did_other_work_gets_no_ratio(workers):
             return dict(zip(("prepare", "check"), told, strict=True))[do]
 
     both = {"fastnn": workers["fastnn"], "Liar": Liar()}
-    told = measure.measure_case(TINY, both, measure.Settings(1, 1e-3), machine.Roof())
+    told = measure.measure_case(TINY, both, measure.Settings(1, 1e-3), roof)
     assert told["contestants"]["Liar"]["left_out"].startswith("final loss")
     assert "ratio" not in told["contestants"]["Liar"]
     assert "ratio" in told["contestants"]["fastnn"]
@@ -315,8 +321,7 @@ def test_a_quick_run_is_not_published(capsys):
     assert "--write needs a whole run" in capsys.readouterr().err
 
 
-def test_the_roof_is_measured_or_the_reason_is_told():
-    roof = machine.Roof()
+def test_the_roof_is_measured_or_the_reason_is_told(roof):
     if not (shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")):
         assert roof.missing
         assert roof.peak() is None
