@@ -59,6 +59,8 @@ def main(argv: list[str] | None = None) -> int:
         "cost": {},
     }
     print(report.machine_text(results))
+    if results["ignored"]:
+        print(f"- taken away from all: {', '.join(results['ignored'])}")
     try:
         for threads in arguments.threads:
             run_cases(arguments, settings, contestants, cores_for(threads), roof, results)

@@ -91,9 +91,10 @@ def measure_case(
     Returns
     -------
     dict
-        ``name``, ``case``, ``threads``, ``roof`` (before and after), and ``contestants``: by name
-        either ``left_out``, the reason, or the seconds of a step in every round (``rounds``), their
-        median (``seconds``), and the ratio to fastnn of the same rounds (``ratio``).
+        ``name``, ``case``, ``threads``, ``cores``, ``roof`` (before and after), and
+        ``contestants``: by name either ``left_out``, the reason, or the seconds of a step in every
+        round (``rounds``), their median (``seconds``), and the ratio to fastnn of the same rounds
+        (``ratio``).
     """
     part = "training" if case.training else "inference"
     cores = next(iter(workers.values())).cores
@@ -133,6 +134,7 @@ def measure_case(
         "flops": case.flops,
         "bytes": case.bytes,
         "threads": len(cores),
+        "cores": cores,
         "roof": {"before": before, "after": _roof(roof, cores)},
         "contestants": told,
     }

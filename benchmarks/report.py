@@ -141,8 +141,6 @@ def versions_text(results: dict[str, Any]) -> str:
     for name, blas in results["details"].items():
         if name.startswith("NumPy") and "core" in blas:
             lines.append(f"{name}: OpenBLAS core {blas['core']}")
-    if results["ignored"]:
-        lines.append(f"ignored for all: {', '.join(results['ignored'])}")
     if results["left_out"]:
         lines.append("left out: " + "; ".join(f"{k} ({v})" for k, v in results["left_out"].items()))
     return "\n".join(f"- {line}" for line in lines)
