@@ -38,6 +38,8 @@ QUICK_CASES = {
 def main(argv: list[str] | None = None) -> int:
     """Run the comparison; return the exit status."""
     arguments = parser().parse_args(argv)
+    if arguments.quick and arguments.write:
+        parser().error("--write needs a whole run: the figures of --quick are for a look")
     settings = QUICK if arguments.quick else Settings()
     settings = Settings(arguments.rounds or settings.rounds, arguments.seconds or settings.seconds)
     contestants, left_out = present(arguments.peers)
@@ -57,13 +59,15 @@ def main(argv: list[str] | None = None) -> int:
         "cost": {},
     }
     print(report.machine_text(results))
+    if results["ignored"]:
+        print(f"- taken away from all: {', '.join(results['ignored'])}")
     try:
         for threads in arguments.threads:
             run_cases(arguments, settings, contestants, cores_for(threads), roof, results)
         if "cost" in arguments.parts:
             run_cost(arguments, settings, contestants, results)
     except KeyboardInterrupt:
-        print("\nstopped; what was measured is kept", file=sys.stderr)
+        print("\nstopped; the cases that were done are kept", file=sys.stderr)
     kept = QUICK_RESULTS if arguments.quick else RESULTS
     folder = arguments.output or kept / machine.slug()
     print(f"\nwritten: {report.save(results, folder)}")

@@ -100,7 +100,7 @@ def present(wanted: list[str]) -> tuple[list[Contestant], dict[str, str]]:
     found, left_out = [], {}
     for contestant in CONTESTANTS:
         texts = [text for text in wanted if text.lower() in contestant.name.lower()]
-        if wanted and not texts and contestant.name != "fastnn":
+        if wanted and not texts and contestant.packages != ("fastnn",):
             continue
         missing = [p for p in contestant.packages if importlib.util.find_spec(p) is None]
         if missing:
@@ -182,8 +182,17 @@ class Worker:
         return json.loads(line)
 
     def run(self, count: int) -> dict[str, Any]:
-        """Take at least so many steps of the prepared case; return ``count`` and ``seconds``."""
-        return self.ask("run", count=count)
+        """Take at least so many steps of the prepared case; return ``count`` and ``seconds``.
+
+        Raises
+        ------
+        WorkerDied
+            When it cannot.
+        """
+        told = self.ask("run", count=count)
+        if "unable" in told:
+            raise WorkerDied(told["unable"])
+        return told
 
     def close(self) -> None:
         """End the process."""

@@ -91,9 +91,10 @@ def measure_case(
     Returns
     -------
     dict
-        ``name``, ``case``, ``threads``, ``roof`` (before and after), and ``contestants``: by name
-        either ``left_out``, the reason, or the seconds of a step in every round (``rounds``), their
-        median (``seconds``), and the ratio to fastnn of the same rounds (``ratio``).
+        ``name``, ``case``, ``threads``, ``cores``, ``roof`` (before and after), and
+        ``contestants``: by name either ``left_out``, the reason, or the seconds of a step in every
+        round (``rounds``), their median (``seconds``), and the ratio to fastnn of the same rounds
+        (``ratio``).
     """
     part = "training" if case.training else "inference"
     cores = next(iter(workers.values())).cores
@@ -110,13 +111,16 @@ def measure_case(
             if differs:
                 told[name]["left_out"] = differs
     ready = [name for name, entry in told.items() if "left_out" not in entry]
-    runs = {name: workers[name].run for name in ready}
     counts = {}
     for name in ready:
         say(f"{case.name}: {name} warms up")
-        counts[name] = calibrate(runs[name], settings.seconds)
+        try:
+            counts[name] = calibrate(workers[name].run, settings.seconds)
+        except WorkerDied as error:
+            told[name]["left_out"] = f"it failed: {error}"
     say(f"{case.name}: {settings.rounds} rounds")
-    times = play(runs, counts, settings.rounds)
+    ready = list(counts)
+    times = play({name: workers[name].run for name in ready}, counts, settings.rounds)
     for name in ready:
         entry = told[name]
         entry["rounds"], entry["steps_of_a_round"] = times[name], counts[name]
@@ -130,6 +134,7 @@ def measure_case(
         "flops": case.flops,
         "bytes": case.bytes,
         "threads": len(cores),
+        "cores": cores,
         "roof": {"before": before, "after": _roof(roof, cores)},
         "contestants": told,
     }
@@ -142,6 +147,8 @@ def _prepare(worker: Worker, case: Case, workers: dict[str, Worker]) -> dict[str
         if "unable" in answer:
             return {"left_out": answer["unable"]}
         check = worker.ask("check", steps=min(CHECK_STEPS, case.steps))
+        if "unable" in check:
+            return {"left_out": check["unable"]}
     except WorkerDied as error:
         worker.close()
         del workers[worker.contestant.name]

@@ -18,6 +18,7 @@ __all__ = [
     "insert",
     "machine_text",
     "markdown",
+    "means",
     "microseconds",
     "number",
     "replace_blocks",
@@ -60,16 +61,38 @@ def row(result: dict[str, Any], names: list[str]) -> list[str]:
 
 
 def summary_row(results: list[dict[str, Any]], names: list[str]) -> list[str]:
-    """Return the row of geometric means; a rival's goes over the cases that it took part in."""
-    cells = ["geometric mean", *[""] * (len(header("", names, results[0]["threads"])) - 1)]
+    """Return the row of geometric means under a table."""
+    threads, told = results[0]["threads"], means(results)
     rivals = [name for name in names if name != OURS]
-    for place, name in enumerate(rivals, start=len(cells) - len(rivals)):
-        told = [r["contestants"].get(name, {}) for r in results]
-        ratios = [entry["ratio"]["median"] for entry in told if "ratio" in entry]
+    empty = [""] * (len(header("", names, threads)) - 1 - len(rivals))
+    return [_mean_label(results), *empty, *(told.get(name, "") for name in rivals)]
+
+
+def means(results: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the geometric mean of the ratios by rival, over the cases that it took part in.
+
+    Plain SGD alone counts where there are cases of it: with Adam, a net would count twice.
+    """
+    counted = _counted(results)
+    told = {}
+    for name in dict.fromkeys(n for result in counted for n in result["contestants"]):
+        entries = [result["contestants"].get(name, {}) for result in counted]
+        ratios = [entry["ratio"]["median"] for entry in entries if "ratio" in entry]
         mean = geometric_mean(ratios)
-        partial = "" if len(ratios) == len(results) else f" of {len(ratios)}"
-        cells[place] = "" if mean is None else f"{mean:.2f}×{partial}"
-    return cells
+        if mean is not None:
+            partial = "" if len(ratios) == len(counted) else f" of {len(ratios)}"
+            told[name] = f"{mean:.2f}×{partial}"
+    return told
+
+
+def _counted(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    plain = [result for result in results if result["case"]["optimizer"] == "sgd"]
+    return plain or results
+
+
+def _mean_label(results: list[dict[str, Any]]) -> str:
+    left_out = len(_counted(results)) < len(results)
+    return "geometric mean, SGD" if left_out else "geometric mean"
 
 
 def cost_table(costs: dict[str, dict[str, float]]) -> tuple[list[str], list[list[str]]]:
@@ -81,10 +104,10 @@ def cost_table(costs: dict[str, dict[str, float]]) -> tuple[list[str], list[list
 
 
 def text_row(cells: list[str], columns: list[str]) -> str:
-    """Return a line for the terminal, under columns as wide as their names and figures need."""
-    widths = [26] + [max(len(name), 8 if place < 4 else 15) for place, name in enumerate(columns)][
-        1:
-    ]
+    """Return a line for the terminal, its cells as wide as the columns and their figures need."""
+    narrow, wide = 8, 15
+    widths = [max(len(name), narrow if n < 4 else wide) for n, name in enumerate(columns)]
+    widths[0] = 26
     first = cells[0].ljust(widths[0])
     return "  ".join([first, *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))])
 
@@ -118,8 +141,6 @@ def versions_text(results: dict[str, Any]) -> str:
     for name, blas in results["details"].items():
         if name.startswith("NumPy") and "core" in blas:
             lines.append(f"{name}: OpenBLAS core {blas['core']}")
-    if results["ignored"]:
-        lines.append(f"ignored for all: {', '.join(results['ignored'])}")
     if results["left_out"]:
         lines.append("left out: " + "; ".join(f"{k} ({v})" for k, v in results["left_out"].items()))
     return "\n".join(f"- {line}" for line in lines)

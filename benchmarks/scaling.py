@@ -64,9 +64,10 @@ def main(argv: list[str] | None = None) -> int:
     folder = arguments.output or (QUICK_RESULTS if arguments.quick else RESULTS) / machine.slug()
     print(f"\nwritten: {report.save(results, folder, 'scaling-')}")
     if arguments.write:
-        report.replace_blocks({"scaling": tables(results)})
-        image = report.ROOT / "docs" / "images" / "scaling.svg"
-        print(f"chart {'drawn' if chart.draw_scaling(results, image) else 'left out'}")
+        told = {"scaling": tables(results)}
+        if chart.draw_scaling(results, report.ROOT / "docs" / "images" / "scaling.svg"):
+            told["scaling chart"] = "![time of a step and its bounds](images/scaling.svg)"
+        report.replace_blocks(told)
     return 0
 
 

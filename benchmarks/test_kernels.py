@@ -9,6 +9,7 @@ import pytest
 
 from fastnn import backends
 from fastnn.activations import FORMULAS
+from fastnn.losses import LOSSES
 from fastnn.program.kernels import KERNELS, Argument, Kernel
 
 # Within the caches of a core, and beyond them.
@@ -17,9 +18,12 @@ SIZES = {
     "memory": {"B": 8192, "I": 2048, "O": 2048, "N": 1 << 24, "1": 1},
 }
 MOST_FLOPS = 5e9  # fewer rows where a kernel has more: a product is bound by arithmetic anyway
-# The constants by name. Rates are tiny: the weights are updated thousands of times.
+# The constants by name; what is not here is OTHER. Rates are tiny: the weights are updated
+# thousands of times.
+OTHER = 0.5
 CONSTANTS = {
     "accumulate": False,
+    "batch_statistics": True,
     "beta": 1.0,
     "beta1": 0.9,
     "beta2": 0.999,
@@ -33,14 +37,15 @@ CONSTANTS = {
     "layer": 0,
     "limit": 1e3,
     "momentum": 0.9,
+    "momentum_decay": 0.004,
     "nesterov": False,
     "rate": 1e-6,
+    "rows": 128,
     "seed": 1,
     "step": 1000,
     "weight_decay": 1e-9,
 }
-DROPOUT_RATE = 0.5
-POSITIVE = {"v", "weight", "inverse_deviation"}
+POSITIVE = {"v", "variance", "running_variance", "weight", "inverse_deviation"}
 
 
 def calls() -> list[Any]:
@@ -77,9 +82,12 @@ def constant(kernel: Kernel, name: str, function: str) -> Any:
     if name == "function":
         return function
     if name == "constant":
-        formula = FORMULAS.get(function)
-        return formula.default if formula else 1.0 if function == "huber" else 0.0
-    return DROPOUT_RATE if (kernel.name, name) == ("dropout", "rate") else CONSTANTS[name]
+        if function in LOSSES:
+            return LOSSES[function]().constant
+        return FORMULAS[function].default if function in FORMULAS else 0.0
+    if (kernel.name, name) == ("dropout", "rate"):
+        return OTHER
+    return CONSTANTS.get(name, OTHER)
 
 
 @pytest.mark.parametrize(("kernel", "function", "dtype", "size"), calls())

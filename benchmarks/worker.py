@@ -6,12 +6,14 @@ A request is a JSON object on stdin, an answer one on stdout. ``do`` is one of
 request    with                                 answer
 ========== ==================================== ==============================================
 hello                                           versions, threads, details
-prepare    case                                 seconds, note; or unable, with the reason
+prepare    case                                 seconds, note
 check      steps                                loss after so many consecutive steps; outputs
 run        count                                count (may be more: whole epochs) and seconds
 memory                                          peak, in MB
 quit
 ========== ==================================== ==============================================
+
+Whatever cannot be done is answered with ``unable``, the reason.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import Any, TextIO
 
 # Rows of predictions that are shown for a comparison.
 SHOWN = 4
+REASON = 200  # characters of an error
 
 
 def main() -> None:
@@ -81,6 +84,8 @@ def serve(requests: TextIO, replies: TextIO, library: Any, threads: int, mode: s
                 reply = {"peak": peak_memory()}
         except Unable as reason:
             reply = {"unable": str(reason)}
+        except Exception as error:  # whatever a library raises: the next case may go well
+            reply = {"unable": f"{type(error).__name__}: {error}".splitlines()[0][:REASON]}
         replies.write(json.dumps(reply) + "\n")
 
 

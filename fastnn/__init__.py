@@ -15,23 +15,37 @@ from fastnn import activations, backends, errors, initializers, losses, schedule
 from fastnn.backends.threads import get_num_threads, set_num_threads
 from fastnn.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint, Run
 from fastnn.information import info
-from fastnn.layers import Activation, Concat, Dense, Dropout, Gated, LayerNorm, Residual
+from fastnn.layers import (
+    Activation,
+    BatchNorm,
+    Concat,
+    Dense,
+    Dropout,
+    Gated,
+    LayerNorm,
+    Residual,
+)
 from fastnn.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
+    Hinge,
     Huber,
     MeanAbsoluteError,
     MeanSquaredError,
+    Poisson,
+    Quantile,
 )
 from fastnn.network import Network
-from fastnn.optimizers import SGD, Adam, AdamW, RMSprop
+from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 from fastnn.training import History
 
 __all__ = [
     "SGD",
     "Activation",
+    "Adagrad",
     "Adam",
     "AdamW",
+    "BatchNorm",
     "BinaryCrossEntropy",
     "CSVLogger",
     "Callback",
@@ -41,13 +55,18 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "Gated",
+    "Hinge",
     "History",
     "Huber",
     "LayerNorm",
+    "Lion",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "ModelCheckpoint",
+    "NAdam",
     "Network",
+    "Poisson",
+    "Quantile",
     "RMSprop",
     "Residual",
     "Run",

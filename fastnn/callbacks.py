@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from fastnn import checks
+from fastnn import checks, metrics
 from fastnn.errors import unknown_name
 
 __all__ = ["CSVLogger", "Callback", "EarlyStopping", "ModelCheckpoint", "Run", "check_callbacks"]
@@ -94,7 +94,7 @@ class EarlyStopping(Callback):
     min_delta : float
         What counts as an improvement: a change of more than this, at least 0.
     restore_best : bool
-        Whether the weights of the best epoch are put back at the end.
+        Whether the weights and running statistics of the best epoch are put back at the end.
 
     Examples
     --------
@@ -113,20 +113,15 @@ class EarlyStopping(Callback):
         self.patience = checks.whole_number("patience", patience, 1)
         self.min_delta = checks.real_number("min_delta", min_delta, 0)
         self.restore_best = checks.flag("restore_best", restore_best)
-        self._sign = -1.0 if any(word in monitor for word in ("accuracy", "r2")) else 1.0
+        self._sign = -1.0 if metrics.should_rise(monitor) else 1.0
 
     def on_fit_begin(self, run: Run) -> None:
         """Forget the last run, and look whether the metric exists."""
-        if self.monitor not in run.metric_names:
-            missing = "; give fit validation_data" if self.monitor.startswith("val_") else ""
-            raise ValueError(
-                f"EarlyStopping monitors {self.monitor!r}, this run measures "
-                f"{', '.join(run.metric_names)}{missing}"
-            )
+        metrics.check_monitor("EarlyStopping", self.monitor, run.metric_names)
         self.best = math.inf
         self.waited = 0
         self.best_epoch = 0
-        self._weights: Any = None
+        self._kept: Any = None
 
     def on_epoch_end(self, run: Run) -> None:
         """Compare the metric with the best so far."""
@@ -134,7 +129,7 @@ class EarlyStopping(Callback):
         if value < self.best - self.min_delta or self.best_epoch == 0:
             self.best, self.best_epoch, self.waited = value, run.epoch, 0
             if self.restore_best:
-                self._weights = run.network.parameters_vector
+                self._kept = run.network.parameters_vector, run.network.states_vector
             return
         self.waited += 1
         if self.waited >= self.patience:
@@ -144,9 +139,9 @@ class EarlyStopping(Callback):
             )
 
     def on_fit_end(self, run: Run) -> None:
-        """Put the best weights back."""
-        if self.restore_best and self._weights is not None:
-            run.network.parameters_vector = self._weights
+        """Put the best weights back, and the running statistics that go with them."""
+        if self.restore_best and self._kept is not None:
+            run.network.parameters_vector, run.network.states_vector = self._kept
 
 
 class ModelCheckpoint(Callback):

@@ -19,20 +19,31 @@ CLASSES: dict[str, type[Any]] = {
         layers.Activation,
         layers.Dropout,
         layers.LayerNorm,
+        layers.BatchNorm,
         layers.Residual,
         layers.Concat,
         losses.MeanSquaredError,
         losses.MeanAbsoluteError,
         losses.Huber,
+        losses.Quantile,
         losses.CrossEntropy,
         losses.BinaryCrossEntropy,
+        losses.Poisson,
+        losses.Hinge,
         optimizers.SGD,
         optimizers.Adam,
         optimizers.AdamW,
         optimizers.RMSprop,
+        optimizers.Adagrad,
+        optimizers.NAdam,
+        optimizers.Lion,
         schedules.Constant,
         schedules.Cosine,
         schedules.Step,
+        schedules.Exponential,
+        schedules.InverseScaling,
+        schedules.OneCycle,
+        schedules.ReduceOnPlateau,
     )
 }
 
@@ -40,7 +51,7 @@ CLASSES: dict[str, type[Any]] = {
 def to_config(value: Any) -> Any:
     """Return a description as plain JSON: every object becomes its fields and its ``type``."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: to_config(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {name: to_config(getattr(value, name)) for name in _arguments(type(value))}
         return {"type": type(value).__name__, **fields}
     if isinstance(value, (list, tuple)):
         return [to_config(item) for item in value]
@@ -66,8 +77,13 @@ def from_config(config: Any) -> Any:
     if not isinstance(name, str) or name not in CLASSES:
         raise unknown_name("type in a configuration", name, CLASSES)
     kind = CLASSES[name]
-    fields = {field.name for field in dataclasses.fields(kind)}
+    fields = set(_arguments(kind))
     given = {key: from_config(value) for key, value in config.items() if key != "type"}
     if not given.keys() <= fields:
         raise ValueError(f"{name} has no field {sorted(given.keys() - fields)[0][:100]!r}")
     return kind(**given)
+
+
+def _arguments(kind: type[Any]) -> list[str]:
+    """Return the names of what a constructor takes."""
+    return [field.name for field in dataclasses.fields(kind) if field.init]

@@ -139,7 +139,11 @@ class Door:
         if array.shape != (rows, outputs):
             raise ValueError(f"y has shape {array.shape}, the network gives ({rows}, {outputs})")
         result = self._finite("y", array)
-        if kind != "values":
+        if kind == "signs":
+            return _signs(result)
+        if kind == "counts":
+            _check_counts(result, program.loss.loss)
+        elif kind != "values":
             _check_probabilities(result, program.loss.loss, rows_sum_to_1=kind == "classes")
         return result
 
@@ -180,7 +184,8 @@ def class_weights(class_weight: Any, batch: Batch, program: Program) -> Array | 
     Parameters
     ----------
     class_weight : mapping of int to float, or "balanced", or None
-        Classes that the mapping leaves out weigh 1. ``"balanced"`` gives class c the weight
+        Classes that the mapping leaves out weigh 1; the classes of signs are 0 and 1, and -1 means
+        0. ``"balanced"`` gives class c the weight
         ``B / (K * rows of c)``, as scikit-learn does.
     batch : Batch
         Checked rows and targets.
@@ -194,7 +199,8 @@ def class_weights(class_weight: Any, batch: Batch, program: Program) -> Array | 
     """
     if class_weight is None:
         return batch.weight
-    yes_or_no = program.loss.targets == "probabilities" and program.outputs == 1
+    signs = program.loss.targets == "signs"
+    yes_or_no = (signs or program.loss.targets == "probabilities") and program.outputs == 1
     if program.loss.targets != "classes" and not yes_or_no:
         raise ValueError(f"class_weight needs classes, the loss is {program.loss.loss}")
     count = 2 if yes_or_no else program.outputs
@@ -208,6 +214,7 @@ def class_weights(class_weight: Any, batch: Batch, program: Program) -> Array | 
         factors = len(labels) / (np.count_nonzero(present) * np.maximum(present, 1))
     elif isinstance(class_weight, Mapping):
         for label, weight in class_weight.items():
+            label = 0 if signs and label == -1 else label
             if not isinstance(label, (int, np.integer)) or not 0 <= label < count:
                 raise ValueError(f"class_weight names {label!r}, the classes are 0 to {count - 1}")
             factors[int(label)] = checks.real_number(f"class_weight of {label}", weight, 0)
@@ -278,6 +285,27 @@ def _labels(array: Array, classes: int) -> npt.NDArray[np.int64]:
             f"labels must be whole numbers from 0 to {classes - 1}, got {array[row]} in row {row}"
         )
     return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def _signs(y: Array) -> Array:
+    """Return labels -1 and 1, or 0 and 1, as -1 and 1."""
+    wrong = np.argwhere((y != -1) & (y != 0) & (y != 1))
+    if len(wrong):
+        index = tuple(wrong[0])
+        raise ValueError(
+            f"y must hold -1 and 1, or 0 and 1, for hinge, got {y[index]} in {_place(index)}"
+        )
+    if (y == -1).any() and (y == 0).any():
+        index = tuple(np.argwhere(y == 0)[0])
+        raise ValueError(f"y holds -1, and 0 in {_place(index)}; hinge takes either beside 1")
+    return np.where(y > 0, y.dtype.type(1), y.dtype.type(-1))
+
+
+def _check_counts(y: Array, loss: str) -> None:
+    negative = np.argwhere(y < 0)
+    if len(negative):
+        index = tuple(negative[0])
+        raise ValueError(f"y must be at least 0 for {loss}, got {y[index]} in {_place(index)}")
 
 
 def _check_probabilities(y: Array, loss: str, *, rows_sum_to_1: bool) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["HITS", "correct_classes", "correct_outputs", "correct_signs", "r2", "should_rise"]
+__all__ = [
+    "HITS",
+    "check_monitor",
+    "correct_classes",
+    "correct_outputs",
+    "correct_signs",
+    "r2",
+    "should_rise",
+]
 
 Array = npt.NDArray[Any]
 
@@ -75,6 +83,21 @@ HITS: dict[str, Callable[[Array, Array], npt.NDArray[np.float64]]] = {
 def should_rise(name: str) -> bool:
     """Tell whether more is better: for an accuracy or R²; less is for anything else."""
     return any(word in name for word in ("accuracy", "r2"))
+
+
+def check_monitor(owner: str, monitor: str, measured: Sequence[str]) -> None:
+    """Make sure that a metric which somebody monitors is measured.
+
+    Raises
+    ------
+    ValueError
+        When it is not; the message lists what is, and says what is missing.
+    """
+    if monitor not in measured:
+        missing = "; give fit validation_data" if monitor.startswith("val_") else ""
+        raise ValueError(
+            f"{owner} monitors {monitor!r}, this run measures {', '.join(measured)}{missing}"
+        )
 
 
 def r2(prediction: Array, target: Array, weight: Array | None = None) -> float:

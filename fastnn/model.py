@@ -18,6 +18,7 @@ from fastnn.losses import Loss
 from fastnn.network_file import Snapshot
 from fastnn.optimizers import Optimizer
 from fastnn.program import Program, choose_loss, lower
+from fastnn.schedules import Plateau
 from fastnn.training import TrainingState
 
 if TYPE_CHECKING:
@@ -117,6 +118,13 @@ class Model:
         return MappingProxyType(views)
 
     @property
+    def states(self) -> Mapping[str, Array]:
+        """Running means and variances of batch norms by name, as live views."""
+        executable = self._ready()
+        views = {s.name: executable.state_view(s) for s in executable.program.states}
+        return MappingProxyType(views)
+
+    @property
     def parameter_count(self) -> int:
         """Number of parameters."""
         return self.program.parameter_count
@@ -124,20 +132,20 @@ class Model:
     @property
     def parameters_vector(self) -> Array:
         """A copy of all parameters, one behind the other, unpadded; setting it writes them."""
-        views = [view.reshape(-1) for view in self.parameters.values()]
-        return np.concatenate(views) if views else np.empty(0, self._dtype)
+        return _joined(self.parameters, self._dtype)
 
     @parameters_vector.setter
     def parameters_vector(self, vector: npt.ArrayLike) -> None:
-        values = np.asarray(vector, dtype=self.dtype)
-        if values.shape != (self.parameter_count,):
-            raise ValueError(
-                f"parameters_vector must have shape ({self.parameter_count},), got {values.shape}"
-            )
-        start = 0
-        for view in self.parameters.values():
-            view[...] = values[start : start + view.size].reshape(view.shape)
-            start += view.size
+        _spread("parameters_vector", np.asarray(vector, dtype=self.dtype), self.parameters)
+
+    @property
+    def states_vector(self) -> Array:
+        """A copy of all states, one behind the other; setting it writes them."""
+        return _joined(self.states, self._dtype)
+
+    @states_vector.setter
+    def states_vector(self, vector: npt.ArrayLike) -> None:
+        _spread("states_vector", np.asarray(vector, dtype=self.dtype), self.states)
 
     def summary(self) -> str:
         """Return the table of layers, widths and parameters as text."""
@@ -223,6 +231,8 @@ class Model:
             self.epochs,
             self._state.cursor if known else (0, 0, 0),
             self.steps,
+            self._state.optimizer.product if known else 1.0,
+            self._state.optimizer.plateau if known else Plateau(),
             self.metadata,
             network_file.tensors_of(self._ready(), self._state) if known else {},
         )
@@ -246,7 +256,8 @@ class Model:
             state = network._state
             network_file.fill(network._executable, state, snapshot.tensors)
             state.epochs, state.cursor = snapshot.epochs, snapshot.cursor
-            state.optimizer.step = snapshot.step
+            state.optimizer.step, state.optimizer.product = snapshot.step, snapshot.product
+            state.optimizer.plateau = snapshot.plateau
         return network
 
     def _ready(self) -> Executable:
@@ -255,3 +266,20 @@ class Model:
                 "the input size is not known yet: give Network(..., input_size=...) or call fit"
             )
         return self._executable
+
+
+def _joined(views: Mapping[str, Array], dtype: np.dtype[Any]) -> Array:
+    """Return a copy of the elements of all views, one view behind the other."""
+    flat = [view.reshape(-1) for view in views.values()]
+    return np.concatenate(flat) if flat else np.empty(0, dtype)
+
+
+def _spread(name: str, vector: Array, views: Mapping[str, Array]) -> None:
+    """Write a vector into views, one behind the other."""
+    length = sum(view.size for view in views.values())
+    if vector.shape != (length,):
+        raise ValueError(f"{name} must have shape ({length},), got {vector.shape}")
+    start = 0
+    for view in views.values():
+        view[...] = vector[start : start + view.size].reshape(view.shape)
+        start += view.size

@@ -111,13 +111,17 @@ class Network(Model):
         Returns
         -------
         dict of str to float
-            ``loss``, and ``accuracy`` for classes and probabilities or ``r2`` for values.
+            ``loss``, and ``accuracy`` for classes, probabilities and signs, or ``r2`` for values
+            and counts (not where the network predicts log rates).
         """
         executable = self._ready()
         _, batch = self._batch(X, y, sample_weight)
         loss, share = executable.evaluate(batch)
-        if executable.program.loss.targets != "values":
+        head = executable.program.loss
+        if head.targets in metrics.HITS:
             return {"loss": loss, "accuracy": share}
+        if head.targets == "counts" and head.head == "identity":  # log rates are no counts
+            return {"loss": loss}
         return {"loss": loss, "r2": metrics.r2(self.predict(batch.X), batch.Y, batch.weight)}
 
     def loss_and_gradients(
@@ -131,7 +135,8 @@ class Network(Model):
         y : array-like
             Targets, as for `fit`.
         training : bool
-            Whether dropout is on, with the masks of the next step.
+            Whether dropout is on, with the masks of the next step, and batch norms use the
+            statistics of these rows. The running ones are used otherwise, and never changed here.
 
         Returns
         -------
@@ -189,7 +194,8 @@ class Network(Model):
         X : array-like, shape (B, I)
         y : array-like
             For classes: labels 0 to K-1, shape (B,), or rows of probabilities, shape (B, K). Else
-            values, shape (B, O), or (B,) for one output.
+            values, shape (B, O), or (B,) for one output: for the hinge loss -1 and 1, or 0 and 1,
+            for the Poisson loss at least 0.
         epochs : int
             Epochs to run now. ``fit(epochs=3)`` and then ``fit(epochs=2)`` gives the bits of
             ``fit(epochs=5)``. An epoch that was broken off is finished first, and counts as one.
@@ -199,7 +205,8 @@ class Network(Model):
             Rows to measure the loss on after every epoch; a fraction sets aside that share of the
             rows, chosen by the seed.
         sample_weight : array-like, shape (B,), optional
-            Weights of the rows. A row of weight 0 is as good as absent.
+            Weights of the rows. A row of weight 0 is as good as absent. In the statistics of a
+            batch norm all other rows count alike.
         class_weight : mapping of int to float, or "balanced", optional
             Weights of the classes, multiplied into those of the rows.
         shuffle : bool
@@ -211,8 +218,8 @@ class Network(Model):
         Returns
         -------
         History
-            ``loss``, and ``accuracy`` where there are classes, measured while training; the same
-            with ``val_`` in front for the validation data.
+            ``loss``, and ``accuracy`` where there are classes or signs, measured while training;
+            the same with ``val_`` in front for the validation data.
 
         Raises
         ------
@@ -230,7 +237,7 @@ class Network(Model):
         program, batch = self._batch(X, y, sample_weight)
         batch = Batch(batch.X, batch.Y, inputs.class_weights(class_weight, batch, program))
         batch, validation = self._door.validation(program, batch, validation_data, self.seed)
-        names = ["loss"] if program.loss.targets == "values" else ["loss", "accuracy"]
+        names = ["loss", "accuracy"] if program.loss.targets in metrics.HITS else ["loss"]
         if validation is not None:
             names += [f"val_{name}" for name in names]
         executable = self._executable or self._build(program)

@@ -17,6 +17,7 @@ from fastnn.layers import Layer, check_layers
 from fastnn.losses import Loss
 from fastnn.optimizers import Optimizer
 from fastnn.program import choose_loss, lower
+from fastnn.schedules import Plateau
 from fastnn.training import TrainingState
 
 __all__ = ["Snapshot", "fill", "read", "tensors_of", "write"]
@@ -25,6 +26,9 @@ Array = npt.NDArray[Any]
 Tensors = dict[str, Array]
 
 LARGEST_COUNT = 2**64 - 1
+
+# Which moment of an optimizer holds squares.
+SQUARES = {"adam": 1, "adamw": 1, "rmsprop": 0, "adagrad": 0, "nadam": 1}
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,11 @@ class Snapshot:
         As given to the Network; `loss` is None for ``"auto"``.
     input_size : int or None
         None while it is not known; then there are no tensors.
-    epochs, cursor, step
+    epochs, cursor, step, product, plateau
         As in `TrainingState` and `OptimizerState`.
     tensors : dict of str to ndarray
-        A parameter stands under its name, the moments of the optimizer under ``optimizer.0.`` and
-        so on and the name.
+        A parameter and a state stand under their names, the moments of the optimizer under
+        ``optimizer.0.`` and so on and the name of the parameter.
     """
 
     layers: tuple[Layer, ...]
@@ -53,6 +57,8 @@ class Snapshot:
     epochs: int
     cursor: tuple[int, int, int]
     step: int
+    product: float
+    plateau: Plateau
     metadata: dict[str, Any]
     tensors: Tensors = field(repr=False)
 
@@ -61,12 +67,12 @@ PLAIN = {f.name for f in fields(Snapshot)} - {"tensors"}
 
 
 def tensors_of(executable: Executable, state: TrainingState) -> Tensors:
-    """Return copies of the parameters and moments, without padding, by name."""
+    """Return copies of the parameters, moments and states, without padding, by name."""
     return {name: view.copy() for name, view in _views(executable, state).items()}
 
 
 def fill(executable: Executable, state: TrainingState, tensors: Tensors) -> None:
-    """Write tensors into the parameters and moments that they are named after."""
+    """Write tensors into the parameters, moments and states that they are named after."""
     for name, view in _views(executable, state).items():
         view[...] = tensors[name]
 
@@ -77,6 +83,7 @@ def _views(executable: Executable, state: TrainingState) -> Tensors:
         views[p.name] = executable.view(p)
         for number, moment in enumerate(state.optimizer.moments):
             views[f"optimizer.{number}.{p.name}"] = executable.view(p, moment)
+    views.update({s.name: executable.state_view(s) for s in executable.program.states})
     return views
 
 
@@ -130,6 +137,8 @@ def _parse(plain: dict[str, Any], tensors: Tensors) -> Snapshot:
         _count("epochs", plain["epochs"]),
         (rows, batch_size, done),
         _count("step", plain["step"]),
+        checks.real_number("product", plain["product"], 0, 1),
+        _plateau(plain["plateau"]),
         plain["metadata"],
         tensors,
     )
@@ -139,10 +148,13 @@ def _parse(plain: dict[str, Any], tensors: Tensors) -> Snapshot:
 
 def _check_tensors(snapshot: Snapshot) -> None:
     """Hold the tensors against the program: names, shapes and types, one for one."""
-    tensors, expected = snapshot.tensors, {}
+    tensors = snapshot.tensors
+    expected: dict[str, tuple[int, ...]] = {}
     if snapshot.input_size is not None:
         size = checks.whole_number("input_size", snapshot.input_size, 1)
-        for p in lower(snapshot.layers, size, snapshot.loss).parameters:
+        program = lower(snapshot.layers, size, snapshot.loss)
+        expected.update({s.name: (s.length,) for s in program.states})
+        for p in program.parameters:
             moments = range(snapshot.optimizer.moment_count)
             names = (p.name, *(f"optimizer.{number}.{p.name}" for number in moments))
             expected.update(dict.fromkeys(names, p.shape))
@@ -155,11 +167,23 @@ def _check_tensors(snapshot: Snapshot) -> None:
                 f"the tensor {name!r} is {tensors[name].dtype} of shape {tensors[name].shape}, the "
                 f"layers ask for {snapshot.dtype} of shape {shape}"
             )
-    # The mean squares of Adam and RMSprop are rooted.
-    squares = {"adam": 1, "adamw": 1, "rmsprop": 0}.get(snapshot.optimizer.name)
+    # Squares are rooted: those of the optimizer, and the variances of batch norms.
+    number = SQUARES.get(snapshot.optimizer.name)
     for name in expected:
-        if name.startswith(f"optimizer.{squares}.") and np.any(tensors[name] < 0):
+        square = name.startswith(f"optimizer.{number}.") or name.endswith(".running_variance")
+        if square and np.any(tensors[name] < 0):
             raise ValueError(f"the tensor {name!r} holds a negative mean square")
+
+
+def _plateau(value: object) -> Plateau:
+    if not isinstance(value, list) or len(value) != 3:
+        raise ValueError("the plateau must be a metric, a count and a scale")
+    best, waited, scale = value
+    return Plateau(
+        None if best is None else checks.real_number("plateau", best),
+        _count("plateau", waited),
+        checks.real_number("plateau", scale, 0, 1),
+    )
 
 
 def _count(name: str, value: object) -> int:

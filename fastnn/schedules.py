@@ -1,23 +1,54 @@
 """Learning rates over time: each schedule is a pure function of how far training has come.
 
 A schedule keeps no state, so training that stops and goes on takes up the same rates. Time is
-counted in optimizer steps or in epochs (with their fraction), whichever ``unit`` says.
+counted in optimizer steps or in epochs (with their fraction), whichever ``unit`` says. What
+`ReduceOnPlateau` has seen stands in a `Plateau`, beside the step count, and is saved with it.
 """
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn import checks
+from fastnn import checks, metrics
 from fastnn.errors import unknown_name
 
-__all__ = ["Constant", "Cosine", "Schedule", "Step", "get"]
+__all__ = [
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "InverseScaling",
+    "OneCycle",
+    "Plateau",
+    "ReduceOnPlateau",
+    "Schedule",
+    "Step",
+    "get",
+]
 
 Array = npt.NDArray[np.float64]
+
+
+class Plateau(NamedTuple):
+    """What a schedule remembers of the metrics of past epochs.
+
+    Attributes
+    ----------
+    best : float or None
+        The best value of the metric so far.
+    waited : int
+        Epochs since then, or since the last cut.
+    scale : float
+        Product of all cuts, by which the rates are multiplied.
+    """
+
+    best: float | None = None
+    waited: int = 0
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +100,19 @@ class Schedule:
             smallest = 1e-3  # an epoch-wise ramp starts at 0, where a step would be lost
             rates = np.where(time < self.warmup, self.initial * np.clip(ramp, smallest, 1.0), rates)
         return rates
+
+    def check(self, measured: Sequence[str]) -> None:
+        """Make sure that the metrics that the schedule asks for are measured.
+
+        Raises
+        ------
+        ValueError
+            When one is not.
+        """
+
+    def observe(self, plateau: Plateau, measured: Mapping[str, float]) -> Plateau:
+        """Return what to remember after an epoch with these metrics."""
+        return plateau
 
     def factor(self, time: Array) -> Array:
         """Return the rate over the initial rate, `time` units after the warm-up."""
@@ -137,6 +181,165 @@ class Step(Schedule):
         """Return the rate over the initial rate, `time` units after the warm-up."""
         # A step at epoch 2.9999999 that rounding moved from 3 belongs to the cut at 3.
         return self.gamma ** np.floor(time / self.every + 1e-9)
+
+
+@dataclass(frozen=True)
+class Exponential(Schedule):
+    """Multiply the rate by `gamma` in every unit, evenly: ``initial gamma^t``.
+
+    Parameters
+    ----------
+    gamma : float
+        Factor of one unit, above 0.
+    """
+
+    gamma: float = 0.95
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "gamma", checks.real_number("gamma", self.gamma, 0, above=True))
+
+    def factor(self, time: Array) -> Array:
+        """Return the rate over the initial rate, `time` units after the warm-up."""
+        return self.gamma**time
+
+
+@dataclass(frozen=True)
+class InverseScaling(Schedule):
+    """``initial / (t + 1)^power``: the schedule ``invscaling`` of scikit-learn.
+
+    Parameters
+    ----------
+    power : float
+        At least 0. scikit-learn counts t in rows, which is a step times the batch size.
+    """
+
+    power: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "power", checks.real_number("power", self.power, 0))
+
+    def factor(self, time: Array) -> Array:
+        """Return the rate over the initial rate, `time` units after the warm-up."""
+        return (time + 1.0) ** -self.power
+
+
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """Up to a high rate and down again to almost nothing, each in half a cosine.
+
+    Smith & Topin 2019, "Super-convergence", in the two phases of PyTorch. The rate begins with
+    ``highest / divisor``, reaches `highest` after `rise` of the length, and ends with
+    ``highest / divisor / final_divisor``, where it stays.
+
+    Parameters
+    ----------
+    highest : float
+        The highest learning rate.
+    length : float
+        Units of the whole cycle: counted in epochs, those that will be trained.
+    rise : float
+        Share of the length in which the rate rises, between 0 and 1.
+    divisor, final_divisor : float
+        How far below the highest rate the first one is, and the last below the first, at least 1.
+    """
+
+    initial: float = field(init=False)
+    highest: float = 0.01
+    length: float = 10.0
+    rise: float = 0.3
+    divisor: float = 25.0
+    final_divisor: float = 1e4
+
+    def __post_init__(self) -> None:
+        for name, low, above in (
+            ("highest", 0, False),
+            ("length", 0, True),
+            ("divisor", 1, False),
+            ("final_divisor", 1, False),
+        ):
+            value = checks.real_number(name, getattr(self, name), low, above=above)
+            object.__setattr__(self, name, value)
+        rise = checks.real_number("rise", self.rise, 0, 1, above=True, below=True)
+        object.__setattr__(self, "rise", rise)
+        object.__setattr__(self, "initial", self.highest / self.divisor)
+        super().__post_init__()
+
+    def factor(self, time: Array) -> Array:
+        """Return the rate over the initial rate, `time` units after the warm-up."""
+        # Counted in steps, the last of them has the last rate.
+        last = 1.0 if self.unit == "step" else 0.0
+        peak, end = self.rise * self.length - last, self.length - last
+        up = time / peak if peak > 0 else np.ones_like(time)
+        down = (time - peak) / (end - peak)
+        rising = _half_cosine(up, 1.0, self.divisor)
+        return np.where(up < 1, rising, _half_cosine(down, self.divisor, 1 / self.final_divisor))
+
+
+def _half_cosine(share: Array, start: float, end: float) -> Array:
+    """Go from `start`, at a share of 0, to `end`, at 1 and beyond."""
+    return end + (start - end) * 0.5 * (1 + np.cos(np.pi * np.clip(share, 0.0, 1.0)))
+
+
+@dataclass(frozen=True)
+class ReduceOnPlateau(Schedule):
+    """Multiply the rate by `cut` whenever a metric has not improved for some epochs.
+
+    Only `Network.fit` measures epochs; `Network.train_batch` keeps the rate where it is. What has
+    been seen is saved with the network, so that ``fit(epochs=3)`` and then ``fit(epochs=2)`` cuts
+    where ``fit(epochs=5)`` does.
+
+    Parameters
+    ----------
+    cut : float
+        Factor of each cut, above 0 and below 1.
+    patience : int
+        Epochs without improvement after which the rate is cut, at least 1. (PyTorch cuts one epoch
+        later, with the same number.)
+    min_delta : float
+        What counts as an improvement: a change of more than this, at least 0.
+    min_rate : float
+        The rate below which no cut goes.
+    monitor : str
+        Name of a metric. One with "accuracy" in its name should rise, any other fall.
+    """
+
+    cut: float = 0.1
+    patience: int = 10
+    min_delta: float = 0.0
+    min_rate: float = 0.0
+    monitor: str = "val_loss"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        cut = checks.real_number("cut", self.cut, 0, 1, above=True, below=True)
+        object.__setattr__(self, "cut", cut)
+        object.__setattr__(self, "patience", checks.whole_number("patience", self.patience, 1))
+        for name in ("min_delta", "min_rate"):
+            value = checks.real_number(name, getattr(self, name), 0)
+            object.__setattr__(self, name, value)
+        if not isinstance(self.monitor, str):
+            raise TypeError(f"monitor must be the name of a metric, not {self.monitor!r}")
+
+    def check(self, measured: Sequence[str]) -> None:
+        """Make sure that the monitored metric is measured."""
+        metrics.check_monitor("ReduceOnPlateau", self.monitor, measured)
+
+    def observe(self, plateau: Plateau, measured: Mapping[str, float]) -> Plateau:
+        """Return what to remember after an epoch with these metrics."""
+        best, waited, scale = plateau
+        value, sign = measured[self.monitor], -1.0 if metrics.should_rise(self.monitor) else 1.0
+        if np.isfinite(value) and (best is None or sign * (best - value) > self.min_delta):
+            return Plateau(value, 0, scale)
+        if waited + 1 < self.patience:
+            return Plateau(best, waited + 1, scale)
+        floor = self.min_rate / self.initial if self.initial > 0 else 0.0
+        return Plateau(best, 0, min(scale, max(scale * self.cut, floor)))
+
+    def factor(self, time: Array) -> Array:
+        """Return the rate over the initial rate, `time` units after the warm-up."""
+        return np.ones_like(time)
 
 
 def get(learning_rate: float | Schedule) -> Schedule:

@@ -19,7 +19,8 @@ LEFT_OUT = {"layers"}
 def text(description: Any) -> str:
     """Return a layer, a loss or the like as its constructor: what differs from the default."""
     parts = []
-    for number, field in enumerate(dataclasses.fields(description)):
+    given = [field for field in dataclasses.fields(description) if field.init]
+    for number, field in enumerate(given):
         value = getattr(description, field.name)
         plain = isinstance(value, ActivationFunction) and value.name == "identity"
         usual = value == field.default and field.name != "learning_rate"
@@ -62,8 +63,15 @@ def table(layers: Sequence[Layer], program: Program | None, foot: str) -> str:
         for row in rows
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    count = f"{program.parameter_count:,} parameters" if program else "input size not known yet"
-    return "\n".join([*lines, f"{count}, {foot}"])
+    return "\n".join([*lines, f"{_total(program)}, {foot}"])
+
+
+def _total(program: Program | None) -> str:
+    if program is None:
+        return "input size not known yet"
+    running = sum(state.length for state in program.states)
+    beside = f" and {running:,} running statistics" if running else ""
+    return f"{program.parameter_count:,} parameters{beside}"
 
 
 def _layer_rows(

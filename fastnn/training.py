@@ -137,6 +137,8 @@ def train(
     rows = np.arange(len(batch), dtype=np.int64)
     if batch.weight is not None:
         rows = np.flatnonzero(batch.weight).astype(np.int64)
+    schedule = state.optimizer.optimizer.schedule
+    schedule.check(run.metric_names)
     for callback in callbacks:
         callback.on_fit_begin(run)
     steps = -(-len(rows) // batch_size)
@@ -157,6 +159,7 @@ def train(
             run.metrics = {name: metrics[name] for name in run.metric_names}
             history.append(run.metrics)
             state.epochs, state.cursor = state.epochs + 1, (0, 0, 0)
+            state.optimizer.plateau = schedule.observe(state.optimizer.plateau, run.metrics)
             bar.set_postfix_str(" ".join(f"{k} {v:.4f}" for k, v in run.metrics.items()))
             for callback in callbacks:
                 callback.on_epoch_end(run)
@@ -193,7 +196,7 @@ class _Epoch:
         self.first = self.done
         self.losses, self.hits = np.empty(self.steps), np.empty(self.steps)
         # Kept for the one case that the backend cannot undo: an update that itself overflowed.
-        self.finite = executable.parameters.copy()
+        self.finite = executable.parameters.copy(), executable.states.copy()
         run.epoch = state.epochs + 1
 
     def run_all(self, callbacks: Sequence[Callback], bar: Any) -> dict[str, float] | None:
@@ -235,7 +238,7 @@ class _Epoch:
                 self.order[first * self.batch_size : (first + count) * self.batch_size],
                 self.batch_size,
                 state.optimizer,
-                state.optimizer.optimizer.schedule.rates(steps, epochs),
+                state.optimizer.rates(steps, epochs),
                 self.seed,
                 self.losses[window],
                 self.hits[window],
@@ -245,7 +248,7 @@ class _Epoch:
             self.done += taken
             state.cursor = (len(self.order), self.batch_size, self.done)
             self.run.step = state.optimizer.step
-        if taken < count or not np.isfinite(self.executable.parameters).all():
+        if taken < count or not _is_finite(self.executable):
             loss = float(self.losses[min(self.done, self.steps - 1)])
             _keep_finite(self.executable, state.optimizer, self.finite)
             raise DivergenceError(state.optimizer.step, self.run.epoch, loss)
@@ -273,21 +276,23 @@ def take_step(executable: Executable, state: TrainingState, batch: Batch, seed: 
     """
     loss, share = np.empty(1), np.empty(1)
     optimizer = state.optimizer
-    rate = optimizer.optimizer.schedule.rates(
-        np.array([optimizer.step]), np.array([float(state.epochs)])
-    )
-    finite = executable.parameters.copy()
+    rate = optimizer.rates(np.array([optimizer.step]), np.array([float(state.epochs)]))
+    finite = executable.parameters.copy(), executable.states.copy()
     taken = executable.run_steps(batch, None, len(batch), optimizer, rate, seed, loss, share)
-    if not taken or not np.isfinite(executable.parameters).all():
+    if not taken or not _is_finite(executable):
         _keep_finite(executable, optimizer, finite)
         raise DivergenceError(optimizer.step, state.epochs + 1, float(loss[0]))
     return float(loss[0])
 
 
+def _is_finite(executable: Executable) -> bool:
+    return bool(np.isfinite(executable.parameters).all() and np.isfinite(executable.states).all())
+
+
 def _keep_finite(executable: Executable, state: OptimizerState, finite: Any) -> None:
-    """Go back to the parameters that were kept where the current ones are not finite."""
-    if not np.isfinite(executable.parameters).all():
-        executable.parameters[...] = finite
+    """Go back to what was kept where the current parameters or states are not finite."""
+    if not _is_finite(executable):
+        executable.parameters[...], executable.states[...] = finite
     if not np.isfinite(state.moments).all():
         state.moments[...] = 0
 

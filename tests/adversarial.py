@@ -34,6 +34,7 @@ def letters(kernel):
 def least(kernel, letter):
     """Return the least size that makes sense: no mean of nothing, no row taken from no rows."""
     averages = kernel.tolerance in ("reduction", "loss") and letter == "O"
+    averages |= kernel.name.startswith("batch_norm_") and letter == "B"
     return int(averages or (kernel.name == "gather_rows" and letter == "N"))
 
 
@@ -67,7 +68,8 @@ def product(**choices):
 
 # Beside the default of the field, for functions that have a constant.
 CONSTANT = {"leaky_relu": 0.2, "elu": 0.7, "silu": 1.7, "huber": 0.5, "cross_entropy": 0.1}
-LOSS_DEFAULT = {"huber": 1.0}
+CONSTANT["quantile"] = 0.9
+LOSS_DEFAULT = {"huber": 1.0, "quantile": 0.5}
 
 
 def _functions(kernel):
@@ -87,6 +89,10 @@ DROPOUT = (
 CONSTANTS = {
     "dropout": DROPOUT,
     "layer_norm_forward": product(epsilon=[1e-5, 0.3]),
+    "batch_norm_forward": product(epsilon=[1e-5, 0.3]),
+    "batch_norm_backward_data": product(epsilon=[1e-5, 0.3], batch_statistics=[False, True]),
+    "batch_norm_backward_parameters": product(epsilon=[1e-5, 0.3]),
+    "batch_norm_update": product(momentum=[0.1, 1.0], rows=[1, 2, 37]),
     "gate_backward_beta": product(beta=[1.0, -0.6]),
     "loss_labels": product(constant=[0.0, 0.1], factor=[0.25]),
     "penalty": product(l1=[0.0, 0.3], l2=[0.0, 0.2]),
@@ -113,6 +119,19 @@ CONSTANTS = {
         epsilon=[1e-8, 0.01],
         weight_decay=[0.0, 0.03],
     ),
+    "adagrad_update": product(rate=[0.1], epsilon=[1e-10, 0.01], weight_decay=[0.0, 0.03]),
+    "nadam_update": product(
+        rate=[0.1],
+        beta1=[0.9],
+        beta2=[0.999],
+        epsilon=[1e-8, 0.01],
+        momentum_decay=[0.004, 3.0],
+        weight_decay=[0.0, 0.03],
+        product=[0.45],
+        step=[1, 2**33],
+    ),
+    "lion_update": product(rate=[0.1], beta1=[0.9], beta2=[0.99], weight_decay=[0.0, 0.03]),
+    "max_norm": product(limit=[0.37, 3.0]),
 }
 
 # Optional arrays that go with a constant: the velocity is there where there is momentum.
@@ -152,7 +171,7 @@ SCORES = {("activation_forward", "X"), ("activation_backward", "X")} | {
     ("gate_forward", "V"),
     ("gate_backward", "V"),
 }
-POSITIVE = {"v", "weight", "inverse_deviation"}
+POSITIVE = {"v", "weight", "inverse_deviation", "variance", "running_variance"}
 # Targets and weights are checked at the door: no kernel ever sees a NaN in them.
 CHECKED = {"T", "weight"}
 # Computed from other arguments by the forward pass.
@@ -163,6 +182,10 @@ DERIVED = {
     ("layer_norm_backward_data", "inverse_deviation"),
     ("layer_norm_backward_parameters", "mean"),
     ("layer_norm_backward_parameters", "inverse_deviation"),
+    ("batch_norm_backward_data", "mean"),
+    ("batch_norm_backward_data", "variance"),
+    ("batch_norm_backward_parameters", "mean"),
+    ("batch_norm_backward_parameters", "variance"),
 }
 
 
@@ -189,6 +212,12 @@ def _real(rng, kernel, argument, shape, dtype, kind, constants):
         return np.full(shape, np.nan)  # who reads it is found out
     if argument.name == "T" and constants["function"] in ("cross_entropy", "binary_cross_entropy"):
         return rng.uniform(0, 1, shape)
+    if argument.name == "T" and constants["function"] == "hinge":
+        return rng.choice([-1.0, 1.0], shape)
+    if argument.name == "T" and constants["function"] == "poisson":
+        return rng.poisson(2.0, shape).astype(np.float64)
+    if argument.name == "Z" and constants.get("function") == "poisson" and extreme:
+        return _scores(rng, shape, dtype, "exp")
     if (kernel.name, argument.name) in SCORES and extreme:
         return _scores(rng, shape, dtype, constants["function"])
     # A 0 here and there, of either sign: 0 * inf is NaN, and who skips it is found out.
@@ -211,6 +240,8 @@ def _derive(kernel, arrays, dtype):
             unit, Y = np.ones(X.shape[1], dtype), np.empty_like(X)
             statistics = arrays["mean"], arrays["inverse_deviation"]
             forward.layer_norm_forward(Y, *statistics, X, unit, unit, 1e-5)
+        elif kernel.name.startswith("batch_norm_backward") and len(arrays["X"]):
+            forward.batch_norm_statistics(arrays["mean"], arrays["variance"], arrays["X"])
 
 
 @dataclass

@@ -265,6 +265,62 @@ def layer_norm_backward_parameters(dY, X, mean, inverse_deviation):
     return {"dscale": dscale, "dshift": dshift}
 
 
+# -- batch norm ----------------------------------------------------------------------------------
+
+
+def batch_norm_statistics(X):
+    B, means, variances = len(X), [], []
+    for column in zip(*X, strict=True):
+        means.append(math.fsum(column) / B)
+        variances.append(math.fsum((x - means[-1]) ** 2 for x in column) / B)
+    return {"mean": means, "variance": variances}
+
+
+def normalized(x, mean, variance, epsilon):
+    return (x - mean) / math.sqrt(variance + epsilon)
+
+
+def batch_norm_forward(X, mean, variance, scale, shift, epsilon):
+    def element(x, o):
+        return normalized(x, mean[o], variance[o], epsilon) * scale[o] + shift[o]
+
+    return {"Y": [[element(x[o], o) for o in range(len(x))] for x in X]}
+
+
+def batch_norm_backward_data(dY, X, mean, variance, scale, epsilon, batch_statistics):
+    B, O = len(X), len(mean)
+    dX = [[0.0] * O for _ in range(B)]
+    for o in range(O):
+        deviation = math.sqrt(variance[o] + epsilon)
+        h = [normalized(X[r][o], mean[o], variance[o], epsilon) for r in range(B)]
+        for i in range(B):
+            for j in range(B):  # dh_j/dx_i = ((i == j) - 1/B - h_i h_j / B) / deviation
+                moved = 1 / B + h[i] * h[j] / B if batch_statistics else 0.0
+                dX[i][o] += dY[j][o] * ((i == j) - moved)
+            dX[i][o] = dX[i][o] * scale[o] / deviation
+    return {"dX": dX}
+
+
+def batch_norm_backward_parameters(dY, X, mean, variance, epsilon):
+    O = len(mean)
+    dscale, dshift = [0.0] * O, [0.0] * O
+    for r, x in enumerate(X):
+        for o in range(O):
+            dscale[o] += dY[r][o] * normalized(x[o], mean[o], variance[o], epsilon)
+            dshift[o] += dY[r][o]
+    return {"dscale": dscale, "dshift": dshift}
+
+
+def batch_norm_update(running_mean, running_variance, mean, variance, momentum, rows):
+    new = {"running_mean": [], "running_variance": []}
+    for o in range(len(mean)):
+        new["running_mean"].append(momentum * mean[o] + (1 - momentum) * running_mean[o])
+        old = running_variance[o]
+        unbiased = variance[o] * rows / (rows - 1) if rows > 1 else old
+        new["running_variance"].append(momentum * unbiased + (1 - momentum) * old)
+    return new
+
+
 # -- rows ----------------------------------------------------------------------------------------
 
 
@@ -311,6 +367,12 @@ PER_OUTPUT = {
     "mse": lambda z, t, c: ((z - t) ** 2, 2 * (z - t)),
     "mae": lambda z, t, c: (abs(z - t), sign(z - t)),
     "huber": lambda z, t, c: (huber(z - t, c), max(-c, min(c, z - t))),
+    "quantile": lambda z, t, c: (
+        c * max(t - z, 0) + (1 - c) * max(z - t, 0),
+        (1 - c) * (z > t) - c * (z < t),
+    ),
+    "poisson": lambda z, t, c: (exp(z) - t * z, exp(z) - t),
+    "hinge": lambda z, t, c: (max(0.0, 1 - t * z), -t if t * z < 1 else 0.0),
     "binary_cross_entropy": lambda z, t, c: (
         t * VALUE["softplus"](-z, 0) + (1 - t) * VALUE["softplus"](z, 0),
         sigmoid(z) - t,
@@ -330,6 +392,8 @@ def row_of_hits(z, t, function):
         return float(z.index(max(z)) == t.index(max(t)))
     if function == "binary_cross_entropy":
         return sum((a > 0) == (b > 0.5) for a, b in zip(z, t, strict=True)) / len(z)
+    if function == "hinge":
+        return sum((a > 0) == (b > 0) for a, b in zip(z, t, strict=True)) / len(z)
     return None  # there is no right and wrong; the kernel leaves the element alone
 
 
@@ -407,3 +471,49 @@ def rmsprop_update(w, v, buffer, g, rate, decay, momentum, epsilon, weight_decay
         new["v"].append(square)
         new["w"].append(w[n] - rate * move)
     return new
+
+
+def adagrad_update(w, v, g, rate, epsilon, weight_decay):
+    new = {"w": [], "v": []}
+    for n in range(len(w)):
+        slope = g[n] + weight_decay * w[n]
+        total = v[n] + slope**2
+        new["v"].append(total)
+        new["w"].append(w[n] - rate / (math.sqrt(total) + epsilon) * slope)
+    return new
+
+
+def nadam_momentum(beta1, momentum_decay, step):
+    return beta1 - beta1 / 2 * 0.96 ** (step * momentum_decay)
+
+
+def nadam_update(
+    w, m, v, g, rate, beta1, beta2, epsilon, momentum_decay, weight_decay, product, step
+):
+    mu, ahead = (nadam_momentum(beta1, momentum_decay, n) for n in (step, step + 1))
+    new = {"w": [], "m": [], "v": []}
+    for n in range(len(w)):
+        slope = g[n] + weight_decay * w[n]
+        mean = beta1 * m[n] + (1 - beta1) * slope
+        square = beta2 * v[n] + (1 - beta2) * slope**2
+        move = (1 - mu) * slope / (1 - product) + ahead * mean / (1 - product * ahead)
+        new["m"].append(mean)
+        new["v"].append(square)
+        root = math.sqrt(square / (1 - beta2**step))
+        new["w"].append(w[n] - rate * move / (root + epsilon))
+    return new
+
+
+def lion_update(w, m, g, rate, beta1, beta2, weight_decay):
+    new = {"w": [], "m": []}
+    for n in range(len(w)):
+        direction = sign(beta1 * m[n] + (1 - beta1) * g[n])
+        new["w"].append(w[n] - rate * (direction + weight_decay * w[n]))
+        new["m"].append(beta2 * m[n] + (1 - beta2) * g[n])
+    return new
+
+
+def max_norm(W, limit):
+    norms = [math.sqrt(math.fsum(v * v for v in column)) for column in zip(*W, strict=True)]
+    factors = [limit / max(limit, norm) for norm in norms]
+    return {"W": [[v * f for v, f in zip(row, factors, strict=True)] for row in W]}

@@ -37,6 +37,8 @@ def hidden_layer(rng, kind, width, depth=1):
         return fn.Dropout(0.3), width
     if kind == "layer_norm":
         return fn.LayerNorm(0.1), width
+    if kind == "batch_norm":
+        return fn.BatchNorm(0.3, 0.1), width
     simple = KINDS[:-2] if depth > 2 else KINDS
     inner, inner_width = hidden_layer(rng, str(rng.choice(simple)), width, depth + 1)
     if kind == "residual":
@@ -44,7 +46,8 @@ def hidden_layer(rng, kind, width, depth=1):
     return fn.Concat([inner]), width + inner_width
 
 
-KINDS = ("dense", *fn.GATES, "activation", "dropout", "layer_norm", "residual", "concat")
+NORMS = ("layer_norm", "batch_norm")
+KINDS = ("dense", *fn.GATES, "activation", "dropout", *NORMS, "residual", "concat")
 LOSSES = (
     ("identity", losses.MeanSquaredError()),
     ("tanh", losses.Huber(0.7)),
@@ -52,6 +55,9 @@ LOSSES = (
     ("softmax", losses.CrossEntropy(0.1)),
     ("sigmoid", losses.BinaryCrossEntropy()),
     ("softplus", losses.MeanAbsoluteError()),
+    ("exp", losses.Poisson()),
+    ("identity", losses.Hinge()),
+    ("sine", losses.Quantile(0.7)),
 )
 
 
@@ -92,6 +98,8 @@ def compile_network(network, backend, dtype="float64", threads=1, seed=0):
         if parameter.initializer == "ones":
             values = 1 + 0.3 * values
         executable.view(parameter)[...] = values
+    for state in program.states:
+        executable.state_view(state)[...] = state.initial + 0.3 * rng.uniform(-1, 1, state.length)
     return executable
 
 
@@ -102,6 +110,10 @@ def random_batch(program, rows, dtype="float64", seed=0, *, weighted=False, labe
     shape = rows, program.outputs
     if program.loss.targets == "values":
         Y = rng.normal(0, 1, shape).astype(dtype)
+    elif program.loss.targets == "counts":
+        Y = rng.poisson(2.0, shape).astype(dtype)
+    elif program.loss.targets == "signs":
+        Y = rng.choice([-1, 1], shape).astype(dtype)
     elif program.loss.targets == "probabilities":
         Y = rng.uniform(0, 1, shape).astype(dtype)
     elif labels:
@@ -113,6 +125,14 @@ def random_batch(program, rows, dtype="float64", seed=0, *, weighted=False, labe
         weight = rng.uniform(0.2, 2, rows).astype(dtype)
         weight[1::3] = 0
     return Batch(X, Y, weight)
+
+
+def weights_of(executable):
+    """Return parameters and states as lists, by the names that users see."""
+    program = executable.program
+    views = {p.name: executable.view(p) for p in program.parameters}
+    views |= {s.name: executable.state_view(s) for s in program.states}
+    return {name: view.tolist() for name, view in views.items()}
 
 
 def predict(executable, X):
@@ -160,7 +180,7 @@ def _affine(X, weights, prefix, names):
 def forward(layers, weights, X, prefix=""):
     """Return what a list of layers makes of rows X (lists), without dropout.
 
-    `weights` are lists by the names that users see.
+    `weights` are lists by the names that users see, running statistics among them.
     """
     for number, layer in enumerate(layers):
         name = f"{prefix}{number}"
@@ -176,6 +196,10 @@ def forward(layers, weights, X, prefix=""):
         elif isinstance(layer, fn.LayerNorm):
             scale, shift = weights[f"{name}.scale"], weights[f"{name}.shift"]
             X = naive.layer_norm_forward(X, scale, shift, layer.epsilon)["Y"]
+        elif isinstance(layer, fn.BatchNorm):
+            told = ("running_mean", "running_variance", "scale", "shift")
+            statistics = (weights[f"{name}.{word}"] for word in told)
+            X = naive.batch_norm_forward(X, *statistics, layer.epsilon)["Y"]
         elif isinstance(layer, (fn.Residual, fn.Concat)):
             inner = forward(layer.layers, weights, X, f"{name}.")
             pairs = zip(X, inner, strict=True)

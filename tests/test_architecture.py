@@ -22,8 +22,8 @@ FLOORS = {
     "run": "backends",
     "train": "callbacks training",
     "face": (
-        "__init__ __main__ bench cli data distributed draw formats information inputs model network "
-        "network_file sklearn summary"
+        "__init__ __main__ bench cli data distributed draw formats information inputs model "
+        "network network_file sklearn summary"
     ),
 }
 LEVEL = {name: n for n, names in enumerate(FLOORS.values()) for name in names.split()}

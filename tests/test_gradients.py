@@ -113,6 +113,7 @@ LAYERS = {
     **{kind: fn.Gated(4, kind) for kind in fn.GATES},
     "gate without bias": fn.Gated(4, "swiglu", use_bias=False),
     "layer norm": fn.LayerNorm(),
+    "batch norm": fn.BatchNorm(),
     "residual": fn.Residual([SOUND]),
     "residual of two": fn.Residual([fn.Dense(5, "gelu"), SOUND]),
     "residual in residual": fn.Residual([fn.Residual([SOUND]), fn.LayerNorm()]),
@@ -121,17 +122,21 @@ LAYERS = {
     "gate in residual": fn.Residual([fn.Gated(3, "swiglu")]),
     "concat in residual": fn.Residual([fn.Concat([SOUND]), fn.Dense(3)]),
     "gate behind concat": fn.Concat([fn.Gated(2, "geglu"), fn.LayerNorm()]),
+    "batch norm in residual": fn.Residual([fn.BatchNorm(), SOUND, fn.BatchNorm()]),
 }
+MODES = pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
 
 
+@MODES
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
-def test_the_gradient_of_every_layer(backend, layer):
-    check_network(backend, after(layer), rows=5)
+def test_the_gradient_of_every_layer(backend, layer, training):
+    check_network(backend, after(layer), rows=5, training=training)
 
 
+@MODES
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
-def test_the_gradient_of_every_layer_at_the_input(backend, layer):
-    check_network(backend, Described([layer, fn.Dense(2)], 3, MSE), rows=5)
+def test_the_gradient_of_every_layer_at_the_input(backend, layer, training):
+    check_network(backend, Described([layer, fn.Dense(2)], 3, MSE), rows=5, training=training)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3, 0.8])
@@ -163,12 +168,16 @@ def test_input_gradients_do_not_feel_penalties(backend):
 # -- losses --------------------------------------------------------------------------------------
 
 ON_OUTPUTS = [MSE, losses.MeanAbsoluteError(), losses.Huber(), losses.Huber(0.3)]
+ON_OUTPUTS += [losses.Quantile(), losses.Quantile(0.9)]
 ON_SCORES = [
     ("softmax", losses.CrossEntropy()),
     ("softmax", losses.CrossEntropy(0.2)),
     ("identity", losses.CrossEntropy()),
     ("sigmoid", losses.BinaryCrossEntropy()),
     ("identity", losses.BinaryCrossEntropy()),
+    ("exp", losses.Poisson()),
+    ("identity", losses.Poisson()),
+    ("identity", losses.Hinge()),
 ]
 PAIRS = [*(("identity", loss) for loss in ON_OUTPUTS), *(("tanh", loss) for loss in ON_OUTPUTS)]
 
@@ -223,6 +232,7 @@ EVERYTHING = Described(
         fn.Dense(3, "tanh"),
         fn.LayerNorm(),
         fn.Gated(3, "swiglu"),
+        fn.BatchNorm(),
         fn.Activation("softmax"),
         fn.Dropout(0.3),
         fn.Dense(2, l2=0.1),

@@ -222,7 +222,7 @@ def test_ctrl_c_stops_training_soon_and_at_a_whole_step(layers, inputs, rows, ba
 
 def test_ctrl_c_stops_the_prediction_of_many_rows_soon():
     executable = network(WIDE, 2048)
-    X = np.zeros((3000, 2048), np.float32)
+    X = np.zeros((50_000, 2048), np.float32)
     assert interrupted(lambda: predict(executable, X)) < SLACK
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import test_predictions
 import test_trajectories
-from test_trajectories import KINDS
+from test_trajectories import COUPLED, EVERYTHING, KINDS
 
 from fastnn.backends.base import Batch
 from fastnn.backends.reference import ReferenceBackend, ReferenceExecutable
@@ -36,7 +36,7 @@ def limited(**limits):
 def formulas_object(backend, optimizers):
     for optimizer in optimizers:
         with pytest.raises(AssertionError):
-            test_trajectories.test_twenty_steps_follow_the_formulas(backend, optimizer)
+            test_trajectories.test_twenty_steps_follow_the_formulas(backend, optimizer, EVERYTHING)
 
 
 def changed_update(change):
@@ -54,7 +54,10 @@ def changed_update(change):
 def test_the_sound_backend_passes():
     for limits in test_trajectories.LIMITS.values():
         for optimizer in limited(**limits):
-            test_trajectories.test_twenty_steps_follow_the_formulas(ReferenceBackend(), optimizer)
+            for described in (EVERYTHING, COUPLED):
+                test_trajectories.test_twenty_steps_follow_the_formulas(
+                    ReferenceBackend(), optimizer, described
+                )
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def close(got, want, dtype="float64"):
 def test_a_network_predicts_what_its_layers_say(backend, seed):
     described = networks.random_network(seed)
     executable = networks.compile_network(described, backend)
-    weights = {p.name: executable.view(p).tolist() for p in executable.program.parameters}
+    weights = networks.weights_of(executable)
     X = np.random.default_rng(seed).normal(0, 1, (5, described.inputs))
     want = networks.forward(described.layers, weights, X.tolist())
     close(networks.predict(executable, X), np.array(want))
@@ -34,7 +34,8 @@ def test_ten_consecutive_networks_have_layers_of_every_kind():
         for layer in networks.random_network(seed).layers
     }
     gates = {f"Gated{kind}" for kind in networks.fn.GATES}
-    assert kinds == {"Dense", "Activation", "Dropout", "LayerNorm", "Residual", "Concat", *gates}
+    norms = {"LayerNorm", "BatchNorm"}
+    assert kinds == {"Dense", "Activation", "Dropout", "Residual", "Concat", *norms, *gates}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -44,7 +45,7 @@ def test_the_loss_of_a_batch_is_the_weighted_mean_of_its_rows(backend, seed, wei
     executable = networks.compile_network(described, backend)
     program = executable.program
     batch = networks.random_batch(program, 7, weighted=weighted, labels=seed % 2 == 0)
-    weights = {p.name: executable.view(p).tolist() for p in program.parameters}
+    weights = networks.weights_of(executable)
     *body, last = described.layers
     if described.loss.heads:  # the loss takes the scores, before the head
         last = networks.fn.Dense(last.units)

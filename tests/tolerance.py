@@ -255,6 +255,45 @@ def layer_norm_backward_parameters(dY, X, mean, inverse_deviation, **_):
     return {"dscale": (n, np.abs(dY * H).sum(axis=0)), "dshift": (n, np.abs(dY).sum(axis=0))}
 
 
+def batch_norm_statistics(X, **_):
+    n = len(X) + ROUNDINGS
+    size, centred = np.abs(X).mean(axis=0), np.abs(X - X.mean(axis=0))
+    variance_size = (centred**2 + 2 * centred * (centred + size)).mean(axis=0)
+    return {"mean": (n, size), "variance": (n, variance_size)}
+
+
+def _column_normalized(X, mean, variance, epsilon):
+    """Return 1 / sqrt(variance + epsilon), and the size of what it normalizes."""
+    inverse = 1 / np.sqrt(variance + epsilon)
+    return inverse, (np.abs(X) + np.abs(mean)) * inverse
+
+
+def batch_norm_forward(X, mean, variance, scale, shift, epsilon, **_):
+    _, H = _column_normalized(X, mean, variance, epsilon)
+    return {"Y": (1, H * np.abs(scale) + np.abs(shift), np.abs(scale))}
+
+
+def batch_norm_backward_data(dY, X, mean, variance, scale, epsilon, batch_statistics, **_):
+    inverse, H = _column_normalized(X, mean, variance, epsilon)
+    dY, gain = np.abs(dY), np.abs(scale) * inverse
+    pull = dY.mean(axis=0) + H * (dY * H).mean(axis=0) if batch_statistics else 0
+    return {"dX": (len(X) + ROUNDINGS, (dY + pull) * gain, gain * (1 + H))}
+
+
+def batch_norm_backward_parameters(dY, X, mean, variance, epsilon, **_):
+    n, dY = len(X) + ROUNDINGS, np.abs(dY)
+    _, H = _column_normalized(X, mean, variance, epsilon)
+    return {"dscale": (n, (dY * H).sum(axis=0)), "dshift": (n, dY.sum(axis=0))}
+
+
+def batch_norm_update(running_mean, running_variance, mean, variance, momentum, rows, **_):
+    factor = momentum * rows / max(rows - 1, 1)
+    return {
+        "running_mean": (1, (1 - momentum) * np.abs(running_mean) + momentum * np.abs(mean)),
+        "running_variance": (1, (1 - momentum) * running_variance + factor * variance),
+    }
+
+
 def _cross_entropy(z, t, smoothing):
     target = np.abs((1 - smoothing) * t) + smoothing / z.shape[1]
     p, p_size, moved = _softmax(z)
@@ -271,6 +310,12 @@ PER_OUTPUT = {
     "mse": lambda d, c: (d * d, 2 * d),
     "mae": lambda d, c: (d, np.ones_like(d)),
     "huber": lambda d, c: (np.where(d <= c, d * d / 2, c * (d + c / 2)), np.minimum(d, c)),
+    "quantile": lambda d, c: (max(c, 1 - c) * d, np.ones_like(d)),
+}
+PER_SCORE = {
+    "binary_cross_entropy": _binary,
+    "poisson": lambda z, t: (np.exp(z) + np.abs(t * z), np.exp(z) + np.abs(t)),
+    "hinge": lambda z, t: (1 + np.abs(t * z), np.abs(t)),
 }
 
 
@@ -280,7 +325,7 @@ def loss(Z, T, weight, function, constant, factor, **_):
         value, slope = _cross_entropy(Z, T, constant)
     else:
         per = PER_OUTPUT.get(function)
-        values, slopes = per(np.abs(Z - T), constant) if per else _binary(Z, T)
+        values, slopes = per(np.abs(Z - T), constant) if per else PER_SCORE[function](Z, T)
         value, slope = values.mean(axis=1), slopes / Z.shape[1]
     share = np.full(len(Z), abs(factor)) if weight is None else abs(factor) * weight
     # A hit is counted, not rounded.
@@ -352,6 +397,47 @@ def rmsprop_update(w, v, buffer, g, rate, decay, momentum, epsilon, weight_decay
     return {"v": (1, square_size), "buffer": (1, move, 1 / epsilon), "w": (1, w_size, 1 / epsilon)}
 
 
+def adagrad_update(w, v, g, rate, epsilon, weight_decay, **_):
+    slope, slope_size = g + weight_decay * w, np.abs(g) + weight_decay * np.abs(w)
+    square_size = v + np.abs(slope) * (np.abs(slope) + 2 * slope_size)
+    root, root_size = _root(v + slope * slope, square_size)
+    move = slope_size / (root + epsilon)
+    move = move + np.abs(slope) * (root_size + epsilon) / (root + epsilon) ** 2
+    return {"v": (1, square_size), "w": (1, np.abs(w) + rate * move, 1 / epsilon)}
+
+
+def nadam_update(
+    w, m, v, g, rate, beta1, beta2, epsilon, momentum_decay, weight_decay, product, step, **_
+):
+    slope, slope_size = g + weight_decay * w, np.abs(g) + weight_decay * np.abs(w)
+    mean, mean_size = (
+        beta1 * a + (1 - beta1) * b for a, b in ((m, slope), (np.abs(m), slope_size))
+    )
+    square, square_size = _square(v, slope, slope_size, beta2)
+    correction = math.sqrt(1 - beta2**step)
+    root, root_size = (r / correction for r in _root(square, square_size))
+    mu, ahead = (beta1 * (1 - 0.96 ** (n * momentum_decay) / 2) for n in (step, step + 1))
+    old, new = (1 - mu) / (1 - product), ahead / (1 - product * ahead)
+    move = (old * slope_size + new * mean_size) / (root + epsilon)
+    away = (root_size + epsilon) / (root + epsilon) ** 2
+    move = move + (old * np.abs(slope) + new * np.abs(mean)) * away
+    w_size = np.abs(w) + rate * move
+    return {"m": (1, mean_size), "v": (1, square_size), "w": (1, w_size, 1 / epsilon)}
+
+
+def lion_update(w, m, g, rate, beta1, beta2, weight_decay, **_):
+    summands = beta1 * np.abs(m) + (1 - beta1) * np.abs(g)
+    # A sum that rounding may take for 0, or over it, has no sign that could be judged.
+    unsure = np.abs(beta1 * m + (1 - beta1) * g) <= 1e-6 * summands + 1e-37
+    w_size = np.abs(w) * (1 + rate * weight_decay) + rate
+    m_size = beta2 * np.abs(m) + (1 - beta2) * np.abs(g)
+    return {"w": (1, np.where(unsure, np.inf, w_size)), "m": (1, m_size)}
+
+
+def max_norm(W, **_):
+    return {"W": (len(W) + ROUNDINGS, np.abs(W))}
+
+
 SIZES = {
     function.__name__: function
     for function in (
@@ -369,6 +455,11 @@ SIZES = {
         layer_norm_forward,
         layer_norm_backward_data,
         layer_norm_backward_parameters,
+        batch_norm_statistics,
+        batch_norm_forward,
+        batch_norm_backward_data,
+        batch_norm_backward_parameters,
+        batch_norm_update,
         loss,
         loss_labels,
         penalty,
@@ -377,5 +468,9 @@ SIZES = {
         sgd_update,
         adam_update,
         rmsprop_update,
+        adagrad_update,
+        nadam_update,
+        lion_update,
+        max_norm,
     )
 }

@@ -29,7 +29,7 @@ def estimator(case: Case, X: np.ndarray, y: np.ndarray) -> Any:
     if case.loss == "mse":
         kind, rate = MLPRegressor, 2 * case.rate  # its loss is half of the mean square
     model = kind(
-        case.widths[1:-1],
+        hidden_layer_sizes=case.widths[1:-1],
         activation="relu",
         solver=case.optimizer,
         alpha=0.0,
@@ -81,7 +81,7 @@ class Trainer:
         set_weights(self.model, self.case)
         self.model.__dict__.pop("_optimizer", None)
         X, y = self.rows
-        self.model.partial_fit(X[: steps * self.case.batch], y[: steps * self.case.batch])
+        self._epoch(X[: steps * self.case.batch], y[: steps * self.case.batch])
 
     def run(self, steps: int) -> int:
         """Train for as many epochs as hold so many steps."""
@@ -91,8 +91,14 @@ class Trainer:
             self.model.fit(*self.rows)
         else:
             for _ in range(epochs):
-                self.model.partial_fit(*self.rows)
+                self._epoch(*self.rows)
         return epochs * self.case.steps
+
+    def _epoch(self, X: np.ndarray, y: np.ndarray) -> None:
+        """Go on for an epoch, even where a class is missing."""
+        self.model.warm_start = False
+        self.model.partial_fit(X, y)
+        self.model.warm_start = True
 
     def weights(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return weights and biases."""

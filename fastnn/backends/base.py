@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fastnn.optimizers import Optimizer
 from fastnn.program import Parameter, Program, State
+from fastnn.schedules import Plateau
 
 __all__ = ["Backend", "Batch", "Executable", "OptimizerState", "aligned_zeros"]
 
@@ -41,12 +42,19 @@ class OptimizerState:
         Steps taken so far.
     product : float
         NAdam's: the product of the momenta of all steps so far.
+    plateau : Plateau
+        What the schedule remembers of the metrics.
     """
 
     optimizer: Optimizer
     moments: Array
     step: int = 0
     product: float = 1.0
+    plateau: Plateau = Plateau()
+
+    def rates(self, steps: npt.NDArray[np.int64], epochs: Array) -> Array:
+        """Return the learning rate of every step; see `fastnn.schedules.Schedule.rates`."""
+        return self.optimizer.schedule.rates(steps, epochs) * self.plateau.scale
 
 
 @dataclass(frozen=True)
@@ -196,7 +204,8 @@ class Executable(ABC):
         -------
         int
             Steps taken. Fewer than S: the loss of the next step, which stands in `losses`, its
-            gradient or its batch statistics were not finite, and its update was not made.
+            gradient or its batch statistics were not finite. No parameter was updated by a gradient
+            that is not finite; where the loss was finite, a backend may have updated others.
 
         Raises
         ------

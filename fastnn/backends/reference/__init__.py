@@ -55,7 +55,9 @@ class ReferenceExecutable(Executable):
         """Return the mean loss with penalties, and set its gradient; see the base class."""
         statistics = np.zeros_like(self.states) if training else None
         with _quiet():
-            return self._batch_loss(batch, gradient, input_gradient, statistics, seed, step)[0]
+            return self._batch_loss(
+                batch, gradient, input_gradient, statistics, seed=seed, step=step
+            )[0]
 
     def run_steps(
         self,
@@ -93,8 +95,8 @@ class ReferenceExecutable(Executable):
                 gradient,
                 None,
                 statistics,
-                seed,
-                state.step,
+                seed=seed,
+                step=state.step,
             )
             if not all(np.isfinite(v).all() for v in (losses[s], gradient, statistics)):
                 return s
@@ -115,6 +117,7 @@ class ReferenceExecutable(Executable):
         gradient: Array | None,
         input_gradient: Array | None,
         statistics: Array | None,
+        *,
         seed: int = 0,
         step: int = 0,
     ) -> tuple[float, float]:

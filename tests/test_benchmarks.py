@@ -1,0 +1,358 @@
+"""Claims about the harness of the benchmarks: its logic, never a time."""
+
+import importlib.util
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastnn import backends, bench
+from fastnn.program.kernels import KERNELS
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+sys.path.append(str(BENCHMARKS))  # behind everything else, so that it hides nothing
+
+import cases  # noqa: E402
+import compare  # noqa: E402
+import contestants  # noqa: E402
+import documents  # noqa: E402
+import machine  # noqa: E402
+import measure  # noqa: E402
+import report  # noqa: E402
+import rounds  # noqa: E402
+import worker  # noqa: E402
+
+TINY = cases.Case((4, 6, 3), 8, rows=64)
+
+
+def entry(*times, ours=1.0):
+    return {"seconds": times[0], "ratio": rounds.paired_ratio(times, [ours] * len(times))}
+
+
+def result(told, case=TINY, threads=1):
+    return {
+        "name": case.name,
+        "part": "training" if case.training else "inference",
+        "case": {"optimizer": case.optimizer},
+        "flops": 1_000_000,
+        "bytes": 1000,
+        "threads": threads,
+        "roof": {
+            "before": {"peak": 4.0, "ping_pong": 40.0},
+            "after": {"peak": 4.0, "ping_pong": 190.0},
+        },
+        "contestants": told,
+    }
+
+
+# -- ratios and rounds ---------------------------------------------------------------------------
+
+
+def test_a_ratio_is_the_median_of_pairs_of_the_same_round():
+    # A machine that became ten times slower in the last round changes nothing.
+    ratio = rounds.paired_ratio([2.0, 6.0, 20.0], [1.0, 2.0, 10.0])
+    assert ratio == {"median": 2.0, "low": 2.0, "high": 3.0}
+
+
+def test_rounds_go_forth_and_back():
+    played = []
+
+    def runner(name):
+        def run(count):
+            played.append((name, count))
+            return {"count": count, "seconds": 1.0}
+
+        return run
+
+    times = rounds.play({n: runner(n) for n in "ABC"}, {"A": 1, "B": 2, "C": 4}, 3)
+    assert "".join(name for name, _ in played) == "ABCCBAABC"
+    assert times == {"A": [1.0] * 3, "B": [0.5] * 3, "C": [0.25] * 3}
+
+
+def test_a_run_is_made_as_long_as_it_should_be_whatever_an_epoch_holds():
+    def run(count):
+        whole = -(-count // 10) * 10
+        return {"count": whole, "seconds": 1e-3 * whole}
+
+    assert rounds.calibrate(run, 0.5) == 500
+    assert rounds.calibrate(lambda n: {"count": n, "seconds": 9.0 * n}, 0.5) == 1
+
+
+def test_the_geometric_mean_of_twice_and_half_is_one():
+    assert rounds.geometric_mean([2.0, 0.5]) == pytest.approx(1.0)
+    assert rounds.geometric_mean([]) is None
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        ({"loss": 1.0, "before": 2.0}, {"loss": 1.001}, ""),
+        ({"loss": 1.0, "before": 2.0}, {"loss": 1.1}, "final loss 1.1, not 1"),
+        ({"loss": 1.0, "before": 2.0}, {"loss": float("nan")}, "final loss nan, not 1"),
+        ({"loss": 2.0, "before": 2.0}, {"loss": 2.0}, "the loss did not move"),
+        ({"outputs": [[0.5, 0.5]]}, {"outputs": [[0.5, 0.50001]]}, ""),
+        ({"outputs": [[0.5, 0.5]]}, {"outputs": [[0.5, 0.6]]}, "outputs differ by 1.0e-01"),
+    ],
+)
+def test_other_work_is_noticed(ours, theirs, said):
+    assert rounds.agreement(ours, theirs) == said
+
+
+# -- cases ---------------------------------------------------------------------------------------
+
+
+def test_operations_are_counted_as_the_documentation_says():
+    case = cases.Case((4, 6, 2), 16)
+    assert case.flops == 16 * (4 * 4 * 6 + 6 * 6 * 2)
+    assert cases.Case((4, 6, 2), 16, training=False).flops == 16 * 2 * (4 * 6 + 6 * 2)
+
+
+def test_every_training_case_has_whole_batches_only():
+    for case in (*cases.TRAINING, *(c.shortened(1e6) for c in cases.TRAINING)):
+        assert case.rows == case.steps * case.batch
+        assert case.steps > 0
+
+
+def test_a_case_survives_its_journey_through_json():
+    for case in cases.TRAINING + cases.INFERENCE:
+        assert cases.Case(**json.loads(json.dumps(vars(case)))) == case
+
+
+def test_there_are_the_nine_networks_three_with_adam_and_five_that_predict():
+    assert sum(case.optimizer == "sgd" for case in cases.TRAINING) == 9
+    assert sum(case.optimizer == "adam" for case in cases.TRAINING) == 3
+    assert len({case.widths for case in cases.INFERENCE}) == 5
+    assert {case.batch for case in cases.INFERENCE} == {1, 32, 1000}
+
+
+# -- tables --------------------------------------------------------------------------------------
+
+
+def test_a_table_is_written_between_its_markers_and_nowhere_else():
+    text = "a\n<!-- benchmarks x begin -->\nold\n<!-- benchmarks x end -->\nb\n"
+    new = report.insert(text, "x", "new")
+    assert new == text.replace("old", "new")
+    assert report.insert(new, "x", "new") == new
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "<!-- benchmarks x begin -->",
+        "<!-- benchmarks x end --><!-- benchmarks x begin -->",
+        "<!-- benchmarks x begin -->" * 2 + "<!-- benchmarks x end -->",
+    ],
+)
+def test_broken_markers_are_refused(text):
+    with pytest.raises(ValueError, match="there must be one"):
+        report.insert(text, "x", "new")
+
+
+def test_a_row_shows_time_speed_share_and_ratios():
+    told = {"fastnn": entry(1e-3), "NumPy": entry(2e-3, 4e-3, ours=1e-3)}
+    told["JAX"] = {"left_out": "final loss nan, not 1"}
+    names = ["fastnn", "NumPy", "JAX"]
+    cells = report.row(result(told), names)
+    assert cells == [TINY.name, "1000", "1", "25%", "2000 (3.00×)", "–"]
+    assert len(cells) == len(report.header("training", names, 1))
+
+
+def test_two_threads_stand_beside_the_way_between_their_cores():
+    cells = report.row(result({"fastnn": entry(1e-3)}, threads=2), ["fastnn"])
+    assert cells == [TINY.name, "1000", "1", "12%", "40–190 ns far"]
+
+
+def test_the_mean_says_over_how_many_cases_it_goes_where_not_over_all():
+    first = result({"A": entry(2.0, 2.0), "B": entry(4.0, 4.0)})
+    second = result({"A": entry(8.0, 8.0)})
+    assert report.means([first, second]) == {"A": "4.00×", "B": "4.00× of 1"}
+
+
+def test_documents_and_charts_are_written_from_results(tmp_path, capsys):
+    names = ("machine", "summary", "training 1", "cost")
+    markers = "".join(f"<!-- benchmarks {n} begin --><!-- benchmarks {n} end -->" for n in names)
+    (tmp_path / "README.md").write_text(markers)
+    results = {
+        "date": "2026-01-01",
+        "machine": {"cpu": "a CPU", "usable cores": "2"},
+        "roof": {"float32": None, "missing": "no C compiler was found", "ping_pong": None},
+        "versions": {"numpy": "2"},
+        "details": {},
+        "ignored": [],
+        "left_out": {"JAX": "jax not installed"},
+        "cases": [result({"fastnn": entry(1.0), "NumPy": entry(2.0, 2.0)})],
+        "cost": {"NumPy": {"import": 70.0, "alone": 50.0, "installed": 50.0}},
+    }
+    documents.write(results, tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert "| NumPy | 2.00× |" in text
+    assert "JAX (jax not installed)" in text
+    assert "no C compiler was found" in text
+    assert "README.md: written" in capsys.readouterr().out
+
+
+def test_results_hold_no_path_of_this_machine(tmp_path):
+    results = {"date": "d", "commit": "", "said": f"no module in {sys.prefix}/lib"}
+    text = report.save(results, tmp_path).read_text()
+    assert sys.prefix not in text
+    assert json.loads(text)["said"] == "no module in PYTHON/lib"
+
+
+# -- contestants ---------------------------------------------------------------------------------
+
+
+def test_a_library_that_is_not_installed_is_left_out_by_name(monkeypatch):
+    absent = contestants.Contestant("Nobody", "nobody", ("no_such_package",))
+    known = (*contestants.CONTESTANTS, absent)
+    monkeypatch.setattr(contestants, "CONTESTANTS", known)
+    found, left_out = contestants.present(["nobody", "numpy"])
+    assert left_out["Nobody"] == "no_such_package not installed"
+    assert {"fastnn", "NumPy"} <= {c.name for c in found}
+    assert "PyTorch" not in {*left_out, *(c.name for c in found)}
+
+
+def test_a_library_that_cannot_be_loaded_is_left_out_with_its_last_words():
+    broken = contestants.Contestant("Broken", "no_such_peer", ())
+    workers, failed = measure.open_workers([broken], machine.cores())
+    assert not workers
+    assert "no_such_peer" in failed["Broken"]
+
+
+@pytest.fixture(scope="module")
+def workers():
+    """Return the processes of fastnn and NumPy."""
+    found, _ = contestants.present(["numpy"])
+    opened, failed = measure.open_workers(found, machine.cores()[-1:])
+    assert set(failed) <= {"NumPy SkylakeX"}
+    yield opened
+    for process in opened.values():
+        process.close()
+
+
+@pytest.fixture(scope="module")
+def roof():
+    """Return what measures the machine."""
+    return machine.Roof()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+def test_fastnn_and_numpy_do_the_same_work(workers, roof, optimizer, loss):
+    case = cases.Case((4, 6, 3), 8, optimizer, loss, rows=64)
+    told = measure.measure_case(case, workers, measure.Settings(2, 1e-3), roof)
+    for name in ("fastnn", "fastnn resident", "NumPy"):
+        entry = told["contestants"][name]
+        assert "left_out" not in entry
+        assert len(entry["rounds"]) == 2
+        assert entry["ratio"]["low"] <= entry["ratio"]["median"] <= entry["ratio"]["high"]
+    assert told["contestants"]["fastnn"]["ratio"]["median"] == 1.0
+    assert json.loads(json.dumps(told)) is not None
+
+
+def test_fastnn_and_numpy_predict_the_same(workers, roof):
+    case = cases.Case((4, 6, 3), 8, training=False)
+    told = measure.measure_case(case, workers, measure.Settings(1, 1e-3), roof)
+    assert "ratio" in told["contestants"]["NumPy"]
+    assert "fastnn resident" not in told["contestants"]
+
+
+def test_fastnn_takes_whole_epochs_and_tells_how_many_steps_they_were(workers):
+    workers["fastnn"].ask("prepare", case=vars(TINY))
+    assert workers["fastnn"].run(TINY.steps + 1)["count"] == 2 * TINY.steps
+    assert workers["fastnn"].ask("memory")["peak"] > 1
+
+
+class Cheat:
+    """A library that trains with another learning rate."""
+
+    class Trainer:
+        def __init__(self, case, threads, mode):
+            self.case, self.data, self.note = case, case.data(), ""
+
+        def restart(self, steps):
+            pass
+
+        def weights(self):
+            return [(w * np.float32(1.01), b) for w, b in self.case.first_weights()]
+
+
+def test_who_did_other_work_gets_no_ratio(workers, roof):
+    class Liar:
+        contestant = contestants.Contestant("Liar", "liar", ())
+
+        def ask(self, do, **arguments):
+            requests = [{"do": "prepare", "case": vars(TINY)}, {"do": "check", "steps": 2}]
+            lines = io.StringIO("".join(json.dumps(r) + "\n" for r in requests))
+            replies = io.StringIO()
+            worker.serve(lines, replies, Cheat, 1, "")
+            told = [json.loads(line) for line in replies.getvalue().splitlines()]
+            return dict(zip(("prepare", "check"), told, strict=True))[do]
+
+    both = {"fastnn": workers["fastnn"], "Liar": Liar()}
+    told = measure.measure_case(TINY, both, measure.Settings(1, 1e-3), roof)
+    assert told["contestants"]["Liar"]["left_out"].startswith("final loss")
+    assert "ratio" not in told["contestants"]["Liar"]
+    assert "ratio" in told["contestants"]["fastnn"]
+
+
+# -- the whole, the machine, the kernels ---------------------------------------------------------
+
+
+def test_a_quick_comparison_prints_a_table_and_keeps_its_results(tmp_path, capsys):
+    arguments = "--quick --rounds 1 --seconds 0.001 --threads 1 --peers numpy --cases 4-6-2"
+    assert compare.main([*arguments.split(), "--parts", "training", "--output", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert "4-6-2, 16" in output
+    assert "×)" in output
+    (file,) = tmp_path.glob("*.json")
+    kept = json.loads(file.read_text())
+    assert [told["name"] for told in kept["cases"]] == ["4-6-2, 1", "4-6-2, 16"]
+    assert kept["versions"]["numpy"] == np.__version__
+
+
+def test_a_quick_run_is_not_published(capsys):
+    with pytest.raises(SystemExit):
+        compare.main(["--quick", "--write"])
+    assert "--write needs a whole run" in capsys.readouterr().err
+
+
+def test_the_roof_is_measured_or_the_reason_is_told(roof):
+    if not (shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")):
+        assert roof.missing
+        assert roof.peak() is None
+    else:
+        assert not roof.missing
+        assert roof.peak("float32") > 0
+        assert roof.peak("float64") > 0
+
+
+@pytest.fixture(scope="module")
+def suite():
+    """Return the file that times the kernels."""
+    path = BENCHMARKS / "test_kernels.py"
+    spec = importlib.util.spec_from_file_location("kernel_benchmarks", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
+def test_the_benchmark_of_the_kernels_can_call_every_kernel(suite, kernel):
+    sizes = {"B": 3, "I": 4, "O": 5, "N": 7, "1": 1}
+    function = getattr(backends.get("reference").kernels, kernel.name)
+    for name in kernel.functions or [""]:
+        arrays = [suite.array(kernel, argument, sizes, "float32") for argument in kernel.arguments]
+        constants = [suite.constant(kernel, constant, name) for constant in kernel.constants]
+        function(*arrays, *constants)
+
+
+def test_the_benchmark_inside_the_package_reports_steps_and_predictions():
+    told = list(bench.lines(threads=1, seconds=1e-6))
+    assert told[0].startswith("backend ")
+    assert sum(line.startswith("train ") for line in told) == len(bench.TRAINING)
+    assert sum(line.startswith("predict ") for line in told) == 2 * len(bench.TRAINING)
