@@ -280,8 +280,8 @@ class Call:
 def make(kernel, variant, sizes, dtype, kind="ordinary", plant=None):
     """Return a call. `plant` is a (name of an argument, value) for some of the places."""
     constants, absent = variant
-    seed = zlib.crc32(f"{kernel.name} {constants} {sorted(absent)} {sizes} {kind}".encode())
-    rng = np.random.default_rng(seed)
+    told = f"{kernel.name} {constants} {sorted(absent)} {sizes} {kind} {plant}"
+    rng = np.random.default_rng(zlib.crc32(told.encode()))
     arrays = {}
     for argument in kernel.arguments:
         shape = tuple(sizes[c] if c.isalpha() else int(c) for c in argument.shape.split(","))
@@ -296,8 +296,10 @@ def make(kernel, variant, sizes, dtype, kind="ordinary", plant=None):
             arrays[argument.name] = values.astype(held)
     if plant and arrays[plant[0]].size:
         flat = arrays[plant[0]].reshape(-1)
-        # Enough to meet some row that is gathered, too few to meet every row.
-        flat[rng.choice(flat.size, min(6, -(-flat.size // 8)), replace=False)] = plant[1]
+        # Enough to meet some row that is gathered, too few to meet every row; the first one alone
+        # where it is its place that is asked for.
+        places = 1 if kernel.returns == "index" else min(6, -(-flat.size // 8))
+        flat[rng.choice(flat.size, places, replace=False)] = plant[1]
     _derive(kernel, arrays, dtype)
     if kernel.name == "activation_backward":
         with np.errstate(all="ignore"):

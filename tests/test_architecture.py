@@ -239,7 +239,7 @@ def package():
     ]
     compiled = {
         dotted(path.relative_to(folder).with_name(path.name.split(".")[0]))
-        for pattern in ("*.so", "*.pyd")
+        for pattern in ("*.pyi", "*.so", "*.pyd")  # the first is there without a compiler too
         for path in folder.rglob(pattern)
     }
     return modules, {m.name for m in modules} | compiled

@@ -117,7 +117,9 @@ LAYERS = {
     "residual": fn.Residual([SOUND]),
     "residual of two": fn.Residual([fn.Dense(5, "gelu"), SOUND]),
     "residual in residual": fn.Residual([fn.Residual([SOUND]), fn.LayerNorm()]),
+    "residual of nothing": fn.Residual([fn.Activation("identity")]),  # x + x
     "concat": fn.Concat([SOUND]),
+    "concat of nothing": fn.Concat([fn.Activation("identity")]),
     "concat in concat": fn.Concat([fn.Concat([SOUND]), fn.Dense(2, "mish")]),
     "gate in residual": fn.Residual([fn.Gated(3, "swiglu")]),
     "concat in residual": fn.Residual([fn.Concat([SOUND]), fn.Dense(3)]),

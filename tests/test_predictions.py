@@ -5,6 +5,7 @@ import networks
 import numpy as np
 import pytest
 import tolerance
+from networks import fn, losses
 
 from fastnn.backends import get
 from fastnn.optimizers import SGD
@@ -33,7 +34,7 @@ def test_ten_consecutive_networks_have_layers_of_every_kind():
         for seed in range(10)
         for layer in networks.random_network(seed).layers
     }
-    gates = {f"Gated{kind}" for kind in networks.fn.GATES}
+    gates = {f"Gated{kind}" for kind in fn.GATES}
     norms = {"LayerNorm", "BatchNorm"}
     assert kinds == {"Dense", "Activation", "Dropout", "Residual", "Concat", *norms, *gates}
 
@@ -48,7 +49,7 @@ def test_the_loss_of_a_batch_is_the_weighted_mean_of_its_rows(backend, seed, wei
     weights = networks.weights_of(executable)
     *body, last = described.layers
     if described.loss.heads:  # the loss takes the scores, before the head
-        last = networks.fn.Dense(last.units)
+        last = fn.Dense(last.units)
     scores = networks.forward([*body, last], weights, batch.X.tolist())
     T = batch.Y if batch.Y.ndim == 2 else np.eye(program.outputs)[batch.Y]
     w = np.ones(7) if batch.weight is None else batch.weight
@@ -76,19 +77,19 @@ def test_float32_is_float64_but_for_rounding(backend, seed):
 
 def test_dropout_is_off_when_predicting_and_on_when_training(backend):
     described = networks.Described(
-        [networks.fn.Dense(8, "tanh"), networks.fn.Dropout(0.5), networks.fn.Dense(3)],
+        [fn.Dense(8, "tanh"), fn.Dropout(0.5), fn.Dense(3)],
         4,
-        networks.losses.MeanSquaredError(),
+        losses.MeanSquaredError(),
     )
     executable = networks.compile_network(described, backend)
     batch = networks.random_batch(executable.program, 6)
     quiet = executable.evaluate(batch)[0]
-    losses = [
+    noisy = [
         networks.gradient_of(executable, batch, training=True, seed=s, step=t)[0]
         for s, t in ((0, 0), (0, 1), (1, 0), (0, 0))
     ]
-    assert losses[0] == losses[3]
-    assert len({quiet, *losses}) == 4
+    assert noisy[0] == noisy[3]
+    assert len({quiet, *noisy}) == 4
 
 
 def test_no_rows_give_no_predictions(backend):
@@ -123,26 +124,34 @@ WIDTHS = (1, 13, 14, 15, 16, 17, 31, 33, 65, 1031)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_steps_of_any_size_agree_with_the_reference(compiled, dtype, rows):
     for width in WIDTHS if rows < 100 else (1, 17):
-        described = networks.Described(
-            [
-                networks.fn.Dense(width, "tanh"),
-                networks.fn.Dropout(0.2),
-                networks.fn.Gated(33, "geglu"),
-                networks.fn.Dense(width, "silu"),
-                networks.fn.Dense(7, "softmax"),
-            ],
-            29,
-            networks.losses.CrossEntropy(),
-        )
-        told = []
-        for backend, kind in ((compiled, dtype), (get("reference"), "float64")):
-            executable = networks.compile_network(described, backend, kind)
-            batch = networks.random_batch(executable.program, rows, kind, seed=rows)
-            outputs = [networks.predict(executable, batch.X), *executable.evaluate(batch)]
-            outputs += networks.gradient_of(executable, batch, training=True, seed=1, step=2)
-            loss, hits, rates = np.empty(1), np.empty(1), np.full(1, 0.1)
-            state = executable.new_state(SGD())
-            executable.run_steps(batch, None, rows, state, rates, 3, loss, hits)
-            told.append([*outputs, executable.parameters, loss, hits])
-        for got, want in zip(*told, strict=True):
-            close(got, want, dtype)
+        layers = [
+            fn.Dense(width, "tanh"),
+            fn.Dropout(0.2),
+            fn.Gated(33, "geglu"),
+            fn.Dense(width, "silu"),
+            fn.Dense(7, "softmax"),
+        ]
+        agree(compiled, dtype, networks.Described(layers, 29, losses.CrossEntropy()), rows)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_steps_through_wide_layers_agree_with_the_reference(compiled, dtype):
+    # Wide on both sides: such a product is taken in pieces, whichever way it goes.
+    layers = [fn.Dense(1031, "tanh"), fn.Dense(1031, "silu"), fn.Dense(7, "softmax")]
+    agree(compiled, dtype, networks.Described(layers, 1031, losses.CrossEntropy()), 67)
+
+
+def agree(compiled, dtype, described, rows):
+    """Hold everything that an executable does with some rows against the reference."""
+    told = []
+    for backend, kind in ((compiled, dtype), (get("reference"), "float64")):
+        executable = networks.compile_network(described, backend, kind)
+        batch = networks.random_batch(executable.program, rows, kind, seed=rows)
+        outputs = [networks.predict(executable, batch.X), *executable.evaluate(batch)]
+        outputs += networks.gradient_of(executable, batch, training=True, seed=1, step=2)
+        loss, hits, rates = np.empty(1), np.empty(1), np.full(1, 0.1)
+        state = executable.new_state(SGD())
+        executable.run_steps(batch, None, rows, state, rates, 3, loss, hits)
+        told.append([*outputs, executable.parameters, loss, hits])
+    for got, want in zip(*told, strict=True):
+        close(got, want, dtype)
