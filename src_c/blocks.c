@@ -64,7 +64,8 @@ static void run_block(void *context, int64_t item, int worker) {
     const fnn_block block = run->blocks[item];
     const fnn_op *op = &e->program.ops[block.op];
     const fnn_parameter *p = fnn_parameter_of(run, op, 0), *q = fnn_parameter_of(run, op, 1);
-    const fnn_matrix X = run->slots[op->inputs[0]], dY = run->gradients[op->output];
+    const fnn_matrix X = run->slots[fnn_source(run, op->inputs[0])],
+                     dY = run->gradients[op->output];
     const int64_t B = run->B, O = e->program.slots[op->output].width;
     const int64_t start = block.first * p->stride, N = block.rows * p->stride;
     /* On the spot there is nothing yet to add to, and the padding of scratch memory stays 0. */
@@ -88,7 +89,7 @@ static void run_block(void *context, int64_t item, int worker) {
                                           fnn_statistics(run, op, 1), op->constant, adds, B, O,
                                           dY.ld, X.ld);
     } else { /* a gate */
-        const fnn_matrix V = run->slots[op->inputs[1]];
+        const fnn_matrix V = run->slots[fnn_source(run, op->inputs[1])];
         k->gate_backward_beta(g, dY.at, X.at, V.at, fnn_gate_constant(run, op), adds, B, O, dY.ld,
                               X.ld, V.ld);
     }

@@ -150,6 +150,16 @@ static inline char *fnn_at(const fnn_engine *engine, const char *base, int64_t e
     return (char *)base + elements * engine->element;
 }
 
+/* The slot that holds what a slot would: in inference dropout does nothing, and its output is its
+ * input. The scores are always written where they are wanted. */
+static inline int32_t fnn_source(const fnn_run *run, int32_t slot) {
+    const fnn_program *program = &run->engine->program;
+    while (!run->training && slot > 0 && slot < program->op_count &&
+           program->ops[slot - 1].kind == FNN_OP_DROPOUT)
+        slot = program->ops[slot - 1].inputs[0];
+    return slot;
+}
+
 /* Where a parameter, if there is one, stands in a flat vector. */
 static inline char *fnn_find(const fnn_run *run, const char *flat, const fnn_parameter *p) {
     return p ? fnn_at(run->engine, flat, p->offset) : NULL;

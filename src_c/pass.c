@@ -23,15 +23,11 @@ static fnn_matrix rows_of(const fnn_tile *tile, fnn_matrix m) {
 }
 
 static fnn_matrix slot(const fnn_tile *tile, int32_t number) {
-    /* In inference dropout does nothing, and its output is its input; but the scores are written
-     * where they are wanted. */
-    const fnn_program *program = &tile->run->engine->program;
-    while (!tile->run->training && number > 0 && number < program->op_count &&
-           program->ops[number - 1].kind == FNN_OP_DROPOUT)
-        number = program->ops[number - 1].inputs[0];
-    return number == 0                   ? tile->X
-           : number == program->op_count ? tile->scores
-                                         : rows_of(tile, tile->run->slots[number]);
+    const int32_t source = fnn_source(tile->run, number);
+    if (source == 0)
+        return tile->X;
+    return source == tile->run->engine->program.op_count ? tile->scores
+                                                         : rows_of(tile, tile->run->slots[source]);
 }
 
 static fnn_matrix gradient(const fnn_tile *tile, int32_t number) {
