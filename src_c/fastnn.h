@@ -327,6 +327,14 @@ int64_t fnn_first_outside(const int64_t *values, int64_t count, int64_t limit);
 /* Philox4x32-10 of Salmon et al. 2011: four random words from a counter and a key. */
 void fnn_philox4x32(uint32_t words[4], const uint32_t counter[4], const uint32_t key[2]);
 
+/* The constants of the paper: two multipliers, and the Weyl sequences of the keys (the golden ratio
+ * and sqrt(3) - 1, in 32 bits). */
+#define FNN_PHILOX_ROUNDS 10
+#define FNN_PHILOX_MULTIPLIER0 0xD2511F53u
+#define FNN_PHILOX_MULTIPLIER1 0xCD9E8D57u
+#define FNN_PHILOX_WEYL0 0x9E3779B9u
+#define FNN_PHILOX_WEYL1 0xBB67AE85u
+
 /* Memory aligned to a cache line, not cleared; NULL where there is none. All of the core's memory
  * comes from here. */
 void *fnn_alloc(int64_t count, int64_t size);

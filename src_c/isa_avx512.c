@@ -17,8 +17,6 @@
 #    define ROWS_OF_FOUR(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #    define ROWS_OF_EIGHT(X) X(1) X(2) X(3)
 
-#    include "kernels/functions.inc"
-
 #    define REAL float
 #    define DTYPE float32
 #    include "kernels/all.inc"

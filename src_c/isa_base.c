@@ -20,8 +20,6 @@
 #define ROWS_OF_FOUR(X) X(1) X(2)
 #define ROWS_OF_EIGHT(X)
 
-#include "kernels/functions.inc"
-
 #define REAL float
 #define DTYPE float32
 #include "kernels/all.inc"

@@ -16,19 +16,19 @@ POOL = ROOT / "src_c/pool.c"
 CLAIMS = [
     "every_item_once 100000",
     "workers_help",
+    "late_workers_stay_out_of_newer_jobs",
     "a_task_may_run_a_job",
     "callers_at_once 5000",
     "forks_after_use 100",
     "forks_in_use 100",
     "forks_of_the_owner 100",
     "signals_reach_the_main_thread",
-    "fewer_workers_where_there_are_no_more",
     "exit_while_they_spin",
     "exit_while_they_sleep",
     "workers_sleep_when_idle",
 ]
 if sys.platform == "linux":
-    CLAIMS.append("late_workers_are_not_waited_for")
+    CLAIMS += ["fewer_workers_where_there_are_no_more", "late_workers_are_not_waited_for"]
 
 # What waits: futexes where there are some, a condition of POSIX threads elsewhere.
 WAITS = {"futex": [], "condition": ["-DFNN_NO_FUTEX"]}
@@ -52,8 +52,8 @@ FAULTS = {
     ),
     "late workers join the job that they know": (
         "if (!first) {",
-        "if (!first) { sched_yield(); work(own, worker, 0);",
-        "every_item_once 100000",
+        "if (!first) { nanosleep(&(struct timespec){0, 200000}, NULL); work(own, worker, 0);",
+        "late_workers_stay_out_of_newer_jobs",
     ),
     "nobody wakes the workers": ("& ASLEEP)", "& 0)", "workers_help"),
     "nobody wakes the caller": ("& AWAITED)", "& 0)", "workers_help"),

@@ -3,9 +3,7 @@
 #define _GNU_SOURCE
 #include "pool.h"
 
-#include <dirent.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -16,6 +14,11 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __linux__
+#    include <dirent.h>
+#    include <sched.h>
+#    include <sys/syscall.h>
+#endif
 
 #define CHECK(claim)                                                                               \
     do {                                                                                           \
@@ -124,6 +127,21 @@ static void workers_help(void) {
     nap(50000000); /* they are there, and sleep */
     CHECK(run_jobs(20, 2, 8, 1000000) > 0);
     CHECK(run_jobs(20, 4, 8, 1000000) > 0);
+}
+
+/* The third thread comes to the older job in time or not; the newer one is none of its business. */
+static void late_workers_stay_out_of_newer_jobs(void) {
+    for (int n = 0; n < 100; n++) {
+        uint8_t older_done[3], newer_done[20];
+        job older = {3, 0, 3, older_done, {0}}, newer = {20, 50000, 2, newer_done, {0}};
+        fnn_pool *pool = fnn_pool_begin(3);
+        run_job(pool, &older);
+        fnn_pool_end(pool);
+        memset(&older, 0xff, sizeof older); /* no item is below this count */
+        pool = fnn_pool_begin(2);
+        run_job(pool, &newer);
+        fnn_pool_end(pool);
+    }
 }
 
 static void count_item(void *context, int64_t item, int worker) {
@@ -274,6 +292,8 @@ static void signals_reach_the_main_thread(void) {
     CHECK(signals > 0 && astray == 0);
 }
 
+#ifdef __linux__
+
 static void fewer_workers_where_there_are_no_more(void) {
     const struct rlimit none = {1, RLIM_INFINITY};
     struct rlimit before;
@@ -284,8 +304,6 @@ static void fewer_workers_where_there_are_no_more(void) {
     run_jobs(100, 8, 32, 0);
     CHECK(run_jobs(20, 2, 8, 1000000) > 0);
 }
-
-#ifdef __linux__
 
 /* Let the system run all threads but this one at one processor, and there only when nobody else
  * wants it. */
@@ -299,7 +317,8 @@ static void make_workers_late(int cpu) {
         const pid_t thread = atoi(entry->d_name);
         if (thread <= 0 || thread == getpid())
             continue;
-        CHECK(sched_setscheduler(thread, SCHED_IDLE, &(struct sched_param){0}) == 0);
+        /* The system's own call: not every C library has it. */
+        CHECK(syscall(SYS_sched_setscheduler, thread, SCHED_IDLE, &(struct sched_param){0}) == 0);
         CHECK(sched_setaffinity(thread, sizeof one, &one) == 0);
     }
     closedir(threads);
@@ -507,16 +526,17 @@ int main(int argument_count, char **arguments) {
     } claims[] = {
         {"every_item_once", every_item_once, NULL},
         {"workers_help", NULL, workers_help},
+        {"late_workers_stay_out_of_newer_jobs", NULL, late_workers_stay_out_of_newer_jobs},
         {"a_task_may_run_a_job", NULL, a_task_may_run_a_job},
         {"callers_at_once", callers_at_once, NULL},
         {"forks_after_use", forks_after_use, NULL},
         {"forks_in_use", forks_in_use, NULL},
         {"forks_of_the_owner", forks_of_the_owner, NULL},
 #ifdef __linux__
+        {"fewer_workers_where_there_are_no_more", NULL, fewer_workers_where_there_are_no_more},
         {"late_workers_are_not_waited_for", NULL, late_workers_are_not_waited_for},
 #endif
         {"signals_reach_the_main_thread", NULL, signals_reach_the_main_thread},
-        {"fewer_workers_where_there_are_no_more", NULL, fewer_workers_where_there_are_no_more},
         {"exit_while_they_spin", NULL, exit_while_they_spin},
         {"exit_while_they_sleep", NULL, exit_while_they_sleep},
         {"workers_sleep_when_idle", NULL, workers_sleep_when_idle},
