@@ -168,6 +168,8 @@ class Model:
             When the path is a folder, a pipe or a device.
         OSError
             When it cannot be written.
+        TypeError, ValueError
+            When the metadata is no plain JSON, or a weight is not finite.
         """
         network_file.write(path, self._snapshot())
 
@@ -213,6 +215,11 @@ class Model:
 
     def _snapshot(self) -> Snapshot:
         known = self._executable is not None
+        if known and self._state.busy:
+            raise RuntimeError(
+                "the network is in the middle of training steps; save or copy it from a callback, "
+                "such as ModelCheckpoint, or after fit"
+            )
         return Snapshot(
             self.layers,
             self.input_size,
@@ -223,6 +230,7 @@ class Model:
             self.epochs,
             self._state.cursor if known else (0, 0, 0),
             self.steps,
+            self._state.optimizer.epochs if known else 0,
             self.metadata,
             network_file.tensors_of(self._ready(), self._state) if known else {},
         )
@@ -247,6 +255,7 @@ class Model:
             network_file.fill(network._executable, state, snapshot.tensors)
             state.epochs, state.cursor = snapshot.epochs, snapshot.cursor
             state.optimizer.step = snapshot.step
+            state.optimizer.epochs = snapshot.optimizer_epochs
         return network
 
     def _ready(self) -> Executable:

@@ -39,11 +39,14 @@ class OptimizerState:
     moments : ndarray, shape (moment_count, P)
     step : int
         Steps taken so far.
+    epochs : int
+        Whole epochs done so far: the time of schedules that count epochs.
     """
 
     optimizer: Optimizer
     moments: Array
     step: int = 0
+    epochs: int = 0
 
 
 @dataclass(frozen=True)
