@@ -25,7 +25,7 @@ class Run:
     epoch : int
         Number of the current epoch, counted from 1 over the life of the network.
     step : int
-        Optimizer steps taken over the life of the network.
+        Steps that the optimizer has taken.
     metrics : dict of str to float
         The metrics of the last whole epoch.
     metric_names : tuple of str
@@ -175,7 +175,7 @@ class ModelCheckpoint(Callback):
         keep: int = 1,
         best: bool = False,
     ) -> None:
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(path)
         self.keep = checks.whole_number("keep", keep, 1)
         self.best = checks.flag("best", best)
         self.every_seconds = every_seconds
@@ -192,7 +192,10 @@ class ModelCheckpoint(Callback):
             raise ValueError(f"with keep={self.keep} the path must hold {{epoch}} or {{step}}")
 
     def on_fit_begin(self, run: Run) -> None:
-        """Forget the last run."""
+        """Forget the last run, and look whether there is a folder to save to."""
+        folder = os.path.dirname(os.path.abspath(self.path))
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(f"there is no folder {folder!r} to save checkpoints in")
         self._written: list[str] = []
         self._lowest = math.inf
         self._last = time.monotonic()

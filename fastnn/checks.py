@@ -60,7 +60,12 @@ def real_number(
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, not {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError(
+            f"{name} must be finite, got a number of {len(str(value))} digits"
+        ) from None
     inside = (number > low if above else number >= low) and (
         number < high if below else number <= high
     )

@@ -51,6 +51,8 @@ CLASSES: dict[str, type[Any]] = {
 def to_config(value: Any) -> Any:
     """Return a description as plain JSON: every object becomes its fields and its ``type``."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        if CLASSES.get(type(value).__name__) is not type(value):
+            raise TypeError(f"{value!r} is of a class of your own, which a file cannot hold")
         fields = {name: to_config(getattr(value, name)) for name in _arguments(type(value))}
         return {"type": type(value).__name__, **fields}
     if isinstance(value, (list, tuple)):
@@ -67,7 +69,8 @@ def from_config(config: Any) -> Any:
     Raises
     ------
     TypeError, ValueError
-        For an unknown type, unknown or missing fields, or values that a constructor refuses.
+        For an unknown type, unknown fields, or values that a constructor refuses. Fields that are
+        missing take their default, so that files of older versions can be read.
     """
     if isinstance(config, list):
         return [from_config(item) for item in config]

@@ -38,7 +38,7 @@ class DivergenceError(FastnnError, ArithmeticError):
     Attributes
     ----------
     step : int
-        Number of optimizer steps, counted over the life of the network, that were complete.
+        Number of complete steps that the optimizer has taken.
     epoch : int
         Number of the epoch, counted over the life of the network, in which it happened.
     loss : float

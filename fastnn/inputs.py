@@ -83,9 +83,14 @@ class Door:
         rows = self.rows(X, program.inputs)
         if not len(rows):
             raise ValueError(f"X has no rows: shape {rows.shape}")
-        return Batch(
+        batch = Batch(
             rows, self._targets(y, len(rows), program), self._weights(sample_weight, len(rows))
         )
+        # A row of weight 0 is as good as absent: it takes no place in any batch, and what it holds
+        # cannot spoil a sum.
+        if batch.weight is not None and not batch.weight.all():
+            return _rows(batch, np.flatnonzero(batch.weight))
+        return batch
 
     def validation(
         self, program: Program, batch: Batch, data: Any, seed: int
@@ -137,7 +142,11 @@ class Door:
         if array.ndim == 1 and outputs == 1:
             array = array.reshape(-1, 1)
         if array.shape != (rows, outputs):
-            raise ValueError(f"y has shape {array.shape}, the network gives ({rows}, {outputs})")
+            labels = kind == "values" and array.ndim == 1 and array.dtype.kind in "iub"
+            hint = "; for classes end with activation='softmax'" if labels else ""
+            raise ValueError(
+                f"y has shape {array.shape}, the network gives ({rows}, {outputs}){hint}"
+            )
         result = self._finite("y", array)
         if kind == "signs":
             return _signs(result)
@@ -158,8 +167,7 @@ class Door:
         if (result < 0).any():
             row = int(np.flatnonzero(result < 0)[0])
             raise ValueError(f"sample_weight must not be negative, got {result[row]} in row {row}")
-        if not result.sum(dtype=np.float64) > 0:
-            raise ValueError("sample_weight is 0 in every row; some row must count")
+        _check_total("sample_weight", result)
         return result
 
     def _finite(self, name: str, array: Array) -> Array:
@@ -221,9 +229,10 @@ def class_weights(class_weight: Any, batch: Batch, program: Program) -> Array | 
     else:
         raise TypeError(f"class_weight must be a mapping or 'balanced', not {class_weight!r}")
     own = factors[labels] if batch.weight is None else factors[labels] * batch.weight
-    if not own.sum() > 0:
-        raise ValueError("class_weight and sample_weight leave every row with weight 0")
-    return own.astype(batch.X.dtype)
+    with np.errstate(over="ignore"):  # found below
+        own = own.astype(batch.X.dtype)
+    _check_total("class_weight times sample_weight", own)
+    return own
 
 
 def check_out(out: Any, rows: int, outputs: int, dtype: np.dtype[Any]) -> Array:
@@ -266,11 +275,16 @@ def _numbers(name: str, value: Any) -> Array:
 def _plain(name: str, array: Array) -> Array:
     """Turn an array of Python objects into numbers, or name the first that is none."""
     for index, item in np.ndenumerate(array):
-        if not isinstance(item, (numbers.Real, np.bool_)):
+        # NumPy counts a timedelta64 among the integers.
+        if not isinstance(item, (numbers.Real, np.bool_)) or isinstance(item, np.timedelta64):
             plain = item.item() if isinstance(item, np.generic) else item
             where = f" in {_place(index)}" if index else ""
-            raise TypeError(f"{name} must hold numbers, got {plain!r}{where}")
-    return array.astype(np.float64)
+            labels = "; np.unique(y, return_inverse=True) numbers labels" if name == "y" else ""
+            raise TypeError(f"{name} must hold numbers, got {plain!r}{where}{labels}")
+    try:
+        return array.astype(np.float64)
+    except OverflowError:
+        raise ValueError(f"{name} holds a number that is too large for float64") from None
 
 
 def _labels(array: Array, classes: int) -> npt.NDArray[np.int64]:
@@ -308,6 +322,16 @@ def _check_counts(y: Array, loss: str) -> None:
         raise ValueError(f"y must be at least 0 for {loss}, got {y[index]} in {_place(index)}")
 
 
+def _check_total(name: str, weight: Array) -> None:
+    """Refuse weights whose sum, or the inverse of it, is not finite."""
+    with np.errstate(over="ignore"):
+        total = float(weight.sum(dtype=np.float64))
+    if total == 0:
+        raise ValueError(f"{name} is 0 in every row; some row must count")
+    if not np.finfo(weight.dtype).tiny <= total <= np.finfo(weight.dtype).max:
+        raise ValueError(f"{name} sums to {total:g}; scale it to a mean of about 1")
+
+
 def _check_probabilities(y: Array, loss: str, *, rows_sum_to_1: bool) -> None:
     outside = np.argwhere((y < 0) | (y > 1))
     if len(outside):
@@ -343,7 +367,7 @@ def network_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
         When it is neither float32 nor float64.
     """
     try:
-        wanted = np.dtype(dtype)
+        wanted = np.dtype("object" if dtype is None else dtype)
     except TypeError:
         raise unknown_name("dtype", dtype, DTYPES) from None
     if wanted.name not in DTYPES or not wanted.isnative:

@@ -268,7 +268,8 @@ def check_layers(layers: object, owner: str) -> tuple[Layer, ...]:
     if not layers:
         raise ValueError(f"{owner} needs at least one layer, got an empty list")
     for number, layer in enumerate(layers):
-        if not isinstance(layer, Layer) or type(layer) in (Layer, _Affine, _Branch):
+        own = type(layer).__module__ != __name__ or type(layer) in (Layer, _Affine, _Branch)
+        if not isinstance(layer, Layer) or own:
             raise TypeError(
                 f"layer {number} of {owner} is {layer!r}, not a layer such as Dense(10) or "
                 "Activation('relu')"

@@ -266,6 +266,8 @@ def get(loss: str | Loss) -> Loss:
     """
     if isinstance(loss, Loss):
         return loss
+    if isinstance(loss, type):
+        raise TypeError(f"loss must be a name or an object: write {loss.__name__}()")
     if not isinstance(loss, str) or loss not in LOSSES:
         raise unknown_name("loss", loss, (*LOSSES, "auto"))
     return LOSSES[loss]()

@@ -176,6 +176,8 @@ class Model:
             When the path is a folder, a pipe or a device.
         OSError
             When it cannot be written.
+        TypeError, ValueError
+            When the metadata is no plain JSON, or a weight is not finite.
         """
         network_file.write(path, self._snapshot())
 
@@ -221,6 +223,11 @@ class Model:
 
     def _snapshot(self) -> Snapshot:
         known = self._executable is not None
+        if known and self._state.busy:
+            raise RuntimeError(
+                "the network is in the middle of training steps; save or copy it from a callback, "
+                "such as ModelCheckpoint, or after fit"
+            )
         return Snapshot(
             self.layers,
             self.input_size,
@@ -231,6 +238,7 @@ class Model:
             self.epochs,
             self._state.cursor if known else (0, 0, 0),
             self.steps,
+            self._state.optimizer.epochs if known else 0,
             self._state.optimizer.product if known else 1.0,
             self._state.optimizer.plateau if known else Plateau(),
             self.metadata,
@@ -258,6 +266,7 @@ class Model:
             state.epochs, state.cursor = snapshot.epochs, snapshot.cursor
             state.optimizer.step, state.optimizer.product = snapshot.step, snapshot.product
             state.optimizer.plateau = snapshot.plateau
+            state.optimizer.epochs = snapshot.optimizer_epochs
         return network
 
     def _ready(self) -> Executable:

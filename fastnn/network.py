@@ -78,8 +78,8 @@ class Network(Model):
         Returns
         -------
         ndarray, shape (B, O)
-            Of the network's dtype; `out` where it was given. A row's numbers do not depend on the
-            batch that it stands in.
+            Of the network's dtype; `out` where it was given. With the native backend a row's
+            numbers do not depend on the batch that it stands in.
 
         Raises
         ------
@@ -198,17 +198,18 @@ class Network(Model):
             for the Poisson loss at least 0.
         epochs : int
             Epochs to run now. ``fit(epochs=3)`` and then ``fit(epochs=2)`` gives the bits of
-            ``fit(epochs=5)``. An epoch that was broken off is finished first, and counts as one.
+            ``fit(epochs=5)``. An epoch that was broken off is finished first, and counts as one,
+            where the number of rows and the batch size are the same.
         batch_size : int
             Rows a step. The last batch may be smaller, and counts with its own mean.
         validation_data : pair (X, y), triple with weights, or float
             Rows to measure the loss on after every epoch; a fraction sets aside that share of the
-            rows, chosen by the seed.
+            rows, with their weights, chosen by the seed.
         sample_weight : array-like, shape (B,), optional
             Weights of the rows. A row of weight 0 is as good as absent. In the statistics of a
             batch norm all other rows count alike.
         class_weight : mapping of int to float, or "balanced", optional
-            Weights of the classes, multiplied into those of the rows.
+            Weights of the classes, multiplied into those of the rows that are trained on.
         shuffle : bool
             Whether every epoch has an order of its own.
         callbacks : list of Callback
@@ -235,8 +236,8 @@ class Network(Model):
         shuffle, progress = checks.flag("shuffle", shuffle), checks.flag("progress", progress)
         watchers = check_callbacks(callbacks)
         program, batch = self._batch(X, y, sample_weight)
-        batch = Batch(batch.X, batch.Y, inputs.class_weights(class_weight, batch, program))
         batch, validation = self._door.validation(program, batch, validation_data, self.seed)
+        batch = Batch(batch.X, batch.Y, inputs.class_weights(class_weight, batch, program))
         names = ["loss", "accuracy"] if program.loss.targets in metrics.HITS else ["loss"]
         if validation is not None:
             names += [f"val_{name}" for name in names]

@@ -25,7 +25,7 @@ __all__ = ["Snapshot", "fill", "read", "tensors_of", "write"]
 Array = npt.NDArray[Any]
 Tensors = dict[str, Array]
 
-LARGEST_COUNT = 2**64 - 1
+LARGEST_COUNT = 2**62  # training on from there still counts in 64 bits
 
 # Which moment of an optimizer holds squares.
 SQUARES = {"adam": 1, "adamw": 1, "rmsprop": 0, "adagrad": 0, "nadam": 1}
@@ -41,8 +41,10 @@ class Snapshot:
         As given to the Network; `loss` is None for ``"auto"``.
     input_size : int or None
         None while it is not known; then there are no tensors.
-    epochs, cursor, step, product, plateau
-        As in `TrainingState` and `OptimizerState`.
+    epochs, cursor
+        As in `TrainingState`.
+    step, optimizer_epochs, product, plateau
+        As in `OptimizerState`.
     tensors : dict of str to ndarray
         A parameter and a state stand under their names, the moments of the optimizer under
         ``optimizer.0.`` and so on and the name of the parameter.
@@ -57,6 +59,7 @@ class Snapshot:
     epochs: int
     cursor: tuple[int, int, int]
     step: int
+    optimizer_epochs: int
     product: float
     plateau: Plateau
     metadata: dict[str, Any]
@@ -91,8 +94,26 @@ def write(path: str | os.PathLike[str], snapshot: Snapshot) -> None:
     """Write a network to a file; see `Network.save`."""
     from fastnn.formats import model_file  # with hashing and JSON: not every program needs them
 
+    _check_metadata(snapshot.metadata)
     plain = {name: configuration.to_config(getattr(snapshot, name)) for name in sorted(PLAIN)}
     model_file.write(path, plain, snapshot.tensors)
+
+
+def _check_metadata(metadata: dict[str, Any]) -> None:
+    import json
+
+    if not isinstance(metadata, dict):
+        raise TypeError(f"metadata must be a dict, not {type(metadata).__name__}")
+    for key, value in metadata.items():
+        try:
+            json.dumps({key: value}, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"metadata[{key!r}] must be text, a finite number, True, False, None, or lists and "
+                f"dicts of these, not {type(value).__name__}: {error}"
+            ) from error
+        if not isinstance(key, str):
+            raise TypeError(f"the keys of metadata must be texts, got {key!r}")
 
 
 def read(path: str | os.PathLike[str]) -> Snapshot:
@@ -133,10 +154,11 @@ def _parse(plain: dict[str, Any], tensors: Tensors) -> Snapshot:
         loss,
         optimizer,
         plain["dtype"],
-        _count("seed", plain["seed"]),
+        checks.whole_number("seed", plain["seed"], 0, 2**64 - 1),
         _count("epochs", plain["epochs"]),
         (rows, batch_size, done),
         _count("step", plain["step"]),
+        _count("optimizer_epochs", plain["optimizer_epochs"]),
         checks.real_number("product", plain["product"], 0, 1),
         _plateau(plain["plateau"]),
         plain["metadata"],

@@ -408,6 +408,8 @@ def get(optimizer: str | Optimizer) -> Optimizer:
     """
     if isinstance(optimizer, Optimizer):
         return optimizer
+    if isinstance(optimizer, type):
+        raise TypeError(f"optimizer must be a name or an object: write {optimizer.__name__}()")
     if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
         raise unknown_name("optimizer", optimizer, OPTIMIZERS)
     return OPTIMIZERS[optimizer]()

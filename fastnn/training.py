@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,11 +33,14 @@ class TrainingState:
         Whole epochs done.
     cursor : tuple of (int, int, int)
         Rows and batch size of an epoch that was broken off, and the steps that it had taken.
+    busy : bool
+        Whether a call of many steps is under way, and the counts are behind the parameters.
     """
 
     optimizer: OptimizerState
     epochs: int = 0
     cursor: tuple[int, int, int] = (0, 0, 0)
+    busy: bool = False
 
 
 class History(Mapping[str, list[float]]):
@@ -109,8 +113,7 @@ def train(
     state : TrainingState
         Changed in place, so that it always tells where training stands.
     batch, validation : Batch
-        Rows to train on, and rows to validate on. A row of weight 0 is left out altogether, so it
-        takes no place in any batch.
+        Rows to train on, and rows to validate on.
     epochs, batch_size : int
         At least 1.
     shuffle : bool
@@ -135,8 +138,6 @@ def train(
     history = History(run.metric_names, state.epochs + 1)
     run.epoch, run.step = state.epochs, state.optimizer.step
     rows = np.arange(len(batch), dtype=np.int64)
-    if batch.weight is not None:
-        rows = np.flatnonzero(batch.weight).astype(np.int64)
     schedule = state.optimizer.optimizer.schedule
     schedule.check(run.metric_names)
     for callback in callbacks:
@@ -158,7 +159,6 @@ def train(
                 metrics |= {"val_loss": loss, "val_accuracy": share}
             run.metrics = {name: metrics[name] for name in run.metric_names}
             history.append(run.metrics)
-            state.epochs, state.cursor = state.epochs + 1, (0, 0, 0)
             state.optimizer.plateau = schedule.observe(state.optimizer.plateau, run.metrics)
             bar.set_postfix_str(" ".join(f"{k} {v:.4f}" for k, v in run.metrics.items()))
             for callback in callbacks:
@@ -229,26 +229,40 @@ class _Epoch:
         """Take some steps in one native call."""
         first, state = self.done, self.state
         steps = state.optimizer.step + np.arange(count, dtype=np.int64)
-        epochs = state.epochs + (first + np.arange(count)) / self.steps
+        epochs = state.optimizer.epochs + (first + np.arange(count)) / self.steps
+        schedule = state.optimizer.optimizer.schedule
+        rates = state.optimizer.rates(steps, epochs)
+        if first == self.first and not rates.any() and schedule.initial > 0:
+            warnings.warn(
+                f"the learning rate is 0: the schedule {schedule} is over, and nothing is learned; "
+                "set net.optimizer to start afresh",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         before = state.optimizer.step
         window = slice(first, first + count)
+        state.busy = True
         try:
             self.executable.run_steps(
                 self.batch,
                 self.order[first * self.batch_size : (first + count) * self.batch_size],
                 self.batch_size,
                 state.optimizer,
-                state.optimizer.rates(steps, epochs),
+                rates,
                 self.seed,
                 self.losses[window],
                 self.hits[window],
             )
         finally:
             taken = state.optimizer.step - before
+            state.busy = False
             self.done += taken
             state.cursor = (len(self.order), self.batch_size, self.done)
+            if self.done == self.steps:  # counted at once: whoever saves now has a whole epoch
+                state.epochs, state.cursor = state.epochs + 1, (0, 0, 0)
+                state.optimizer.epochs += 1
             self.run.step = state.optimizer.step
-        if taken < count or not _is_finite(self.executable):
+        if taken < count or not _is_finite(self.executable, state.optimizer):
             loss = float(self.losses[min(self.done, self.steps - 1)])
             _keep_finite(self.executable, state.optimizer, self.finite)
             raise DivergenceError(state.optimizer.step, self.run.epoch, loss)
@@ -276,23 +290,26 @@ def take_step(executable: Executable, state: TrainingState, batch: Batch, seed: 
     """
     loss, share = np.empty(1), np.empty(1)
     optimizer = state.optimizer
-    rate = optimizer.rates(np.array([optimizer.step]), np.array([float(state.epochs)]))
+    rate = optimizer.rates(np.array([optimizer.step]), np.array([float(optimizer.epochs)]))
     finite = executable.parameters.copy(), executable.states.copy()
     taken = executable.run_steps(batch, None, len(batch), optimizer, rate, seed, loss, share)
-    if not taken or not _is_finite(executable):
+    if not taken or not _is_finite(executable, optimizer):
         _keep_finite(executable, optimizer, finite)
         raise DivergenceError(optimizer.step, state.epochs + 1, float(loss[0]))
     return float(loss[0])
 
 
-def _is_finite(executable: Executable) -> bool:
-    return bool(np.isfinite(executable.parameters).all() and np.isfinite(executable.states).all())
+def _is_finite(executable: Executable, state: OptimizerState) -> bool:
+    """Tell whether all that training changes is finite: a mean square overflows before the rest."""
+    vectors = executable.parameters, executable.states, state.moments
+    return all(bool(np.isfinite(vector).all()) for vector in vectors)
 
 
 def _keep_finite(executable: Executable, state: OptimizerState, finite: Any) -> None:
     """Go back to what was kept where the current parameters or states are not finite."""
-    if not _is_finite(executable):
-        executable.parameters[...], executable.states[...] = finite
+    parameters, states = finite
+    if not (np.isfinite(executable.parameters).all() and np.isfinite(executable.states).all()):
+        executable.parameters[...], executable.states[...] = parameters, states
     if not np.isfinite(state.moments).all():
         state.moments[...] = 0
 

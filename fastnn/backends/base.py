@@ -40,6 +40,8 @@ class OptimizerState:
     moments : ndarray, shape (moment_count, P)
     step : int
         Steps taken so far.
+    epochs : int
+        Whole epochs done so far: the time of schedules that count epochs.
     product : float
         NAdam's: the product of the momenta of all steps so far.
     plateau : Plateau
@@ -49,6 +51,7 @@ class OptimizerState:
     optimizer: Optimizer
     moments: Array
     step: int = 0
+    epochs: int = 0
     product: float = 1.0
     plateau: Plateau = Plateau()
 

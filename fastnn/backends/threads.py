@@ -12,6 +12,8 @@ __all__ = ["available_cores", "explain", "get_num_threads", "set_num_threads"]
 # Before the cores: fastnn's own variable, then the one that joblib sets in its workers.
 VARIABLES = ("FASTNN_NUM_THREADS", "OMP_NUM_THREADS")
 
+MOST = 4096
+
 _chosen: int | None = None
 
 
@@ -36,7 +38,7 @@ def set_num_threads(threads: int | None) -> None:
     >>> set_num_threads(None)
     """
     global _chosen
-    _chosen = None if threads is None else checks.whole_number("threads", threads, 1, 4096)
+    _chosen = None if threads is None else checks.whole_number("threads", threads, 1, MOST)
 
 
 def get_num_threads() -> int:
@@ -50,8 +52,8 @@ def explain() -> tuple[int, str]:
         return _chosen, "set_num_threads"
     for name in VARIABLES:
         text = os.environ.get(name, "").split(",")[0].strip()
-        if text.isdecimal() and int(text) > 0:
-            return int(text), name
+        if text.isdecimal() and len(text) <= 18 and int(text) > 0:
+            return min(int(text), MOST), name
     return available_cores(), "cores of this process"
 
 

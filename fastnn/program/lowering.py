@@ -8,6 +8,7 @@ from dataclasses import replace
 from fastnn import initializers, losses
 from fastnn import layers as describe
 from fastnn.activations import SOFTMAX, ActivationFunction
+from fastnn.checks import LARGEST_SIZE
 from fastnn.layers import Layer
 from fastnn.program.program import LossHead, Op, Parameter, Program, Slot, State
 
@@ -237,6 +238,8 @@ class _Lowering:
             )
 
     def op(self, op: Op, name: str, width: int) -> int:
+        if width > LARGEST_SIZE:
+            raise ValueError(f"layer {name} gives {width} columns, more than {LARGEST_SIZE}")
         self.slots.append(Slot(name, width))
         self.ops.append(op._replace(output=len(self.slots) - 1))
         return len(self.slots) - 1

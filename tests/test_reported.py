@@ -1,0 +1,171 @@
+"""Faults that users met, each with what must not come back."""
+
+import json
+
+import numpy as np
+import pytest
+
+import fastnn as fn
+from fastnn import backends
+from fastnn.errors import DivergenceError, ModelFileError
+from fastnn.formats import model_file
+
+pytestmark = pytest.mark.parametrize("backend", backends.available())
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(20, 3))
+Y = RNG.integers(0, 2, 20)
+
+
+def network(backend, **options):
+    layers = [fn.Dense(4, "relu"), fn.Dense(2, "softmax")]
+    return fn.Network(layers, input_size=3, backend=backend, **options)
+
+
+def fit(net, **options):
+    return net.fit(X, Y, **{"batch_size": 5, "progress": False, **options})
+
+
+def test_a_new_optimizer_begins_its_schedule_in_epochs_afresh(backend):
+    # Its time was that of the network, and a cosine of 3 epochs was over before it began.
+    net = network(backend)
+    fit(net, epochs=5)
+    before = net.parameters_vector
+    net.optimizer = fn.Adam(fn.schedules.Cosine(0.01, 3))
+    fit(net, epochs=1)
+    assert (net.parameters_vector != before).any()
+    fit(net, epochs=2)
+    with pytest.warns(RuntimeWarning, match="the learning rate is 0: the schedule"):
+        fit(net)
+
+
+def test_a_checkpoint_at_the_last_step_of_an_epoch_does_not_repeat_it(backend, tmp_path):
+    net = network(backend)
+    fit(net, callbacks=[fn.ModelCheckpoint(tmp_path / "{step}.fnn", every=1, keep=10)])
+    loaded = fn.Network.load(tmp_path / "4.fnn", backend=backend)
+    assert (loaded.epochs, loaded.steps) == (1, 4)
+    fit(net)
+    fit(loaded)
+    assert (loaded.parameters_vector == net.parameters_vector).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_of_weight_0_are_not_set_aside_for_validation(backend, seed):
+    weight = np.zeros(20)
+    weight[:2] = 1
+    history = fit(network(backend, seed=seed), sample_weight=weight, validation_data=0.5)
+    assert np.isfinite(history["val_loss"]).all()
+    one = np.zeros(20)
+    one[0] = 1
+    with pytest.raises(ValueError, match="leaves none"):
+        fit(network(backend, seed=seed), sample_weight=one, validation_data=0.3)
+
+
+def test_what_a_row_of_weight_0_holds_does_not_matter(backend):
+    net = fn.Network([fn.Dense(1)], input_size=1, dtype="float64", backend=backend)
+    with_it = net.evaluate([[1e200], [1], [2]], [0, 1, 5], sample_weight=[0, 1, 1])
+    assert with_it == net.evaluate([[1], [2]], [1, 5])
+
+
+def test_class_weights_count_in_training_only_whatever_the_validation_data(backend):
+    def val_loss(data):
+        net = network(backend, optimizer=fn.SGD(0.0))
+        weighed = fit(net, class_weight={0: 1, 1: 20}, validation_data=data)
+        return weighed["val_loss"], fit(net, validation_data=data)["val_loss"]
+
+    for data in (0.5, (X, Y)):
+        weighed, plain = val_loss(data)
+        assert weighed == plain
+
+
+@pytest.mark.parametrize("optimizer", [fn.Adam(0.1), fn.RMSprop(0.1)])
+def test_a_mean_square_that_overflows_is_a_divergence(backend, optimizer):
+    # It froze the weight for good, silently, and no file could be saved any more.
+    net = fn.Network([fn.Dense(1)], input_size=1, optimizer=optimizer, backend=backend)
+    with pytest.raises(DivergenceError):
+        net.train_batch([[1e12]], [[1e12]])
+    net.train_batch([[1.0]], [[3.0]])
+    assert np.isfinite(net.parameters_vector).all()
+
+
+def test_a_class_of_ones_own_is_not_saved_into_a_file_that_cannot_be_loaded(backend, tmp_path):
+    class Mine(fn.Adam):
+        pass
+
+    net = network(backend, optimizer=Mine())
+    with pytest.raises(TypeError, match="a class of your own"):
+        net.save(tmp_path / "mine.fnn")
+
+    class Layer(fn.Dense):
+        pass
+
+    with pytest.raises(TypeError, match="layer 0 of Network"):
+        fn.Network([Layer(3)], backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"mean": np.ones(3)}, r"metadata\['mean'\] must be text.* not ndarray"),
+        ({"a": 1, 3: 4}, "keys of metadata must be texts, got 3"),
+        ({"a": float("nan")}, r"metadata\['a'\]"),
+        ([1], "metadata must be a dict, not list"),
+    ],
+)
+def test_metadata_that_no_file_can_hold_is_named(backend, tmp_path, metadata, message):
+    net = network(backend)
+    net.metadata = metadata
+    with pytest.raises(TypeError, match=message):
+        net.save(tmp_path / "net.fnn")
+
+
+def test_a_constant_target_counts_as_constant_whatever_its_mean_rounds_to(backend):
+    net = fn.Network([fn.Dense(1)], input_size=1, dtype="float64", backend=backend)
+    net.parameters_vector = [0, 0]
+    for rows in (3, 4, 7):
+        assert net.evaluate(np.ones((rows, 1)), np.full(rows, 0.1))["r2"] == 0
+        assert net.evaluate(np.ones((rows, 1)), np.zeros(rows))["r2"] == 1
+
+
+def test_saving_in_the_middle_of_a_call_is_refused(backend, tmp_path):
+    # A signal handler did it: trained weights stood beside the counts of an untrained network.
+    net = network(backend)
+    net._state.busy = True
+    with pytest.raises(RuntimeError, match="in the middle of training steps"):
+        net.save(tmp_path / "net.fnn")
+    net._state.busy = False
+    net.save(tmp_path / "net.fnn")
+
+
+@pytest.mark.parametrize("doublings", [31, 70])
+def test_widths_beyond_all_bounds_in_a_file_are_refused(backend, tmp_path, doublings):
+    net = network(backend)
+    net.save(tmp_path / "net.fnn")
+    plain, _ = model_file.read(tmp_path / "net.fnn")
+    doubled = {"type": "Concat", "layers": [{"type": "Activation", "function": "relu"}]}
+    plain |= {"layers": [doubled] * doublings, "input_size": 1, "loss": None}
+    plain["optimizer"] = {"type": "SGD"}
+    model_file.write(tmp_path / "wide.fnn", json.loads(json.dumps(plain)), {})
+    with pytest.raises(ModelFileError, match="columns, more than"):
+        fn.Network.load(tmp_path / "wide.fnn", backend=backend)
+
+
+@pytest.mark.parametrize("total", [1e308 * 20, 1e-320])
+def test_weights_beyond_the_dtype_are_refused(backend, total):
+    net = network(backend, dtype="float64")
+    with pytest.raises(ValueError, match="scale it to a mean of about 1"):
+        net.evaluate(X, Y, np.full(20, min(total, 1e308)))
+
+
+def test_numbers_beyond_float64_are_refused_in_one_sentence(backend):
+    with pytest.raises(ValueError, match="too large"):
+        network(backend).predict([[10**400, 1, 1]])
+    with pytest.raises(ValueError, match="must be finite"):
+        fn.SGD(10**400)
+
+
+def test_a_checkpoint_without_a_folder_is_refused_before_training(backend, tmp_path):
+    net = network(backend)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        fit(net, callbacks=[fn.ModelCheckpoint(tmp_path / "none" / "net.fnn")])
+    assert net.steps == 0
