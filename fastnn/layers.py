@@ -209,6 +209,19 @@ class BatchNorm(Layer):
         Share of a batch in the running statistics, from 0 to 1.
     epsilon : float
         Added to the variance, above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument of the wrong kind or out of its range.
+
+    Examples
+    --------
+    >>> import fastnn as fn
+    >>> net = fn.Network([fn.BatchNorm(), fn.Dense(1)], input_size=2, dtype="float64")
+    >>> loss = net.train_batch([[0.0, 10.0], [2.0, 30.0]], [0.0, 1.0])
+    >>> net.states["0.running_mean"].tolist()
+    [0.1, 2.0]
     """
 
     momentum: float = 0.1

@@ -132,6 +132,11 @@ class Quantile(Loss):
     ----------
     quantile : float
         q, between 0 and 1.
+
+    Examples
+    --------
+    >>> Quantile(0.9).rows(np.array([[0.0], [0.0]]), np.array([[1.0], [-1.0]]))[0].round(3).tolist()
+    [0.9, 0.1]
     """
 
     quantile: float = 0.5

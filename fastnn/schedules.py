@@ -243,6 +243,12 @@ class OneCycle(Schedule):
         Share of the length in which the rate rises, between 0 and 1.
     divisor, final_divisor : float
         How far below the highest rate the first one is, and the last below the first, at least 1.
+
+    Examples
+    --------
+    >>> times = np.array([0.0, 3.0, 10.0])
+    >>> OneCycle(0.1, length=10).rates(np.zeros(3, int), times).round(9).tolist()
+    [0.004, 0.1, 4e-07]
     """
 
     initial: float = field(init=False)
@@ -303,6 +309,11 @@ class ReduceOnPlateau(Schedule):
         The rate below which no cut goes.
     monitor : str
         Name of a metric. One with "accuracy" in its name should rise, any other fall.
+
+    Examples
+    --------
+    >>> ReduceOnPlateau(0.1, patience=3).observe(Plateau(0.5, 2, 1.0), {"val_loss": 0.6})
+    Plateau(best=0.5, waited=0, scale=0.1)
     """
 
     cut: float = 0.1

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import test_predictions
 import test_trajectories
-from test_trajectories import COUPLED, EVERYTHING, KINDS
+from test_trajectories import BATCH, COUPLED, EVERYTHING, KINDS
 
 from fastnn.backends.base import Batch
 from fastnn.backends.reference import ReferenceBackend, ReferenceExecutable
@@ -33,10 +33,10 @@ def limited(**limits):
     return [replace(kind, **limits) for kind in KINDS.values()]
 
 
-def formulas_object(backend, optimizers):
+def formulas_object(backend, optimizers, described=EVERYTHING):
     for optimizer in optimizers:
         with pytest.raises(AssertionError):
-            test_trajectories.test_twenty_steps_follow_the_formulas(backend, optimizer, EVERYTHING)
+            test_trajectories.test_twenty_steps_follow_the_formulas(backend, optimizer, described)
 
 
 def changed_update(change):
@@ -101,6 +101,37 @@ def test_steps_that_are_counted_from_0_are_found():
 def test_momentum_that_is_not_nesterovs_is_found():
     faulty = changed_update(lambda optimizer: replace(optimizer, nesterov=False))
     formulas_object(faulty, [k for k in limited() if isinstance(k, SGD) and k.nesterov])
+
+
+def test_a_max_norm_that_is_forgotten_is_found():
+    def _update(self, gradient, state, rate):
+        program = self.program
+        free = tuple(p._replace(max_norm=0.0) for p in program.parameters)
+        self.program = program._replace(parameters=free)
+        ReferenceExecutable._update(self, gradient, state, rate)
+        self.program = program
+
+    formulas_object(with_fault(_update=_update), limited(), COUPLED)
+
+
+def test_a_product_of_momenta_that_is_forgotten_is_found():
+    def _update(self, gradient, state, rate):
+        ReferenceExecutable._update(self, gradient, state, rate)
+        state.product = 1.0
+
+    formulas_object(with_fault(_update=_update), [KINDS["nadam"]])
+
+
+@pytest.mark.parametrize("rows", [lambda rows: 0, lambda rows: rows + 1, lambda rows: BATCH])
+def test_running_statistics_of_another_number_of_rows_are_found(rows):
+    def _update_states(self, statistics, count):
+        if rows(count):
+            ReferenceExecutable._update_states(self, statistics, rows(count))
+
+    with pytest.raises(AssertionError):
+        test_trajectories.test_running_statistics_follow_every_batch(
+            with_fault(_update_states=_update_states)
+        )
 
 
 def changed_batch(change):

@@ -180,6 +180,22 @@ def test_twenty_steps_follow_the_formulas(backend, optimizer, described):
     assert walk.state.step == STEPS
 
 
+def test_running_statistics_follow_every_batch(backend):
+    described = Described([fn.BatchNorm(0.2), fn.Dense(2)], 4, losses.Hinge())
+    walk, start = Walk(backend, KINDS["sgd"], described), Walk(backend, KINDS["sgd"], described)
+    walk.epochs()
+    states, X = start.executable.states, start.batch.X
+    places = [slice(s.offset, s.end) for s in walk.executable.program.states]
+    for step in range(STEPS):
+        rows = shuffled(step // 5)[step % 5 * BATCH :][:BATCH]
+        batch = naive.batch_norm_statistics(X[rows].tolist())
+        running = [states[place].tolist() for place in places]
+        new = naive.batch_norm_update(*running, *batch.values(), 0.2, len(rows))
+        for place, value in zip(places, new.values(), strict=True):
+            states[place] = value
+    close(walk.executable.states, states)
+
+
 # -- one path on all backends --------------------------------------------------------------------
 
 
