@@ -21,8 +21,10 @@ static int64_t nanoseconds(void) {
 }
 
 bool fnn_go_on(fnn_run *run, int worker, int64_t work) {
+    if (atomic_load_explicit(&run->interrupted, memory_order_relaxed))
+        return false;
     if (worker > 0 || !run->poll)
-        return !atomic_load_explicit(&run->interrupted, memory_order_relaxed);
+        return true;
     run->work += work;
     if (run->work < POLL_WORK)
         return true;
@@ -139,7 +141,7 @@ static void predict_tile(void *context, int64_t item, int worker) {
                            .rows = rows,
                            .X = {fnn_at(e, p->X, first * I), I},
                            .scores = {out, O}};
-    if (!fnn_forward(&tile))
+    if (!fnn_go_on(p->run, worker, 0) || !fnn_forward(&tile))
         return;
     if (e->program.head == FNN_HEAD_SOFTMAX)
         k->softmax_forward(out, out, rows, O, O, O);

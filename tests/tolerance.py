@@ -282,8 +282,8 @@ def batch_norm_backward_data(dY, X, mean, variance, scale, epsilon, batch_statis
 
 def batch_norm_backward_parameters(dY, X, mean, variance, epsilon, **_):
     n, dY = len(X) + ROUNDINGS, np.abs(dY)
-    _, H = _column_normalized(X, mean, variance, epsilon)
-    return {"dscale": (n, (dY * H).sum(axis=0)), "dshift": (n, dY.sum(axis=0))}
+    inverse, H = _column_normalized(X, mean, variance, epsilon)
+    return {"dscale": (n, (dY * H).sum(axis=0), inverse), "dshift": (n, dY.sum(axis=0))}
 
 
 def batch_norm_update(running_mean, running_variance, mean, variance, momentum, rows, **_):
