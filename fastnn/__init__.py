@@ -1,4 +1,4 @@
-"""fastnn: fully connected neural networks, trained and served fast, from a small wheel.
+"""fastnn: fully connected neural networks, from Python, on NumPy and a small core in C.
 
 A network is a list of layers; see `Network`.
 

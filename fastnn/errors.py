@@ -47,8 +47,9 @@ class DivergenceError(FastnnError, ArithmeticError):
 
     def __init__(self, step: int, epoch: int, loss: float) -> None:
         self.step, self.epoch, self.loss = step, epoch, loss
+        steps = f"{step} step{'s' * (step != 1)}"
         super().__init__(
-            f"training diverged in epoch {epoch} after {step} steps (loss {loss}); the last finite "
+            f"training diverged in epoch {epoch} after {steps} (loss {loss}); the last finite "
             "weights are kept; try a smaller learning rate, clip_norm=1.0, or standardised inputs"
         )
 

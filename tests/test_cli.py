@@ -183,7 +183,8 @@ def test_rows_without_a_target_are_left_out_and_counted(run, tmp_path):
     _, out, _ = run("train", "flats.csv", "--target", "price", *QUICK)
     assert "240 rows, 2 left out without a target" in out.splitlines()[0]
     _, out, _ = run("evaluate", "flats.fnn", "flats.csv")
-    assert out.splitlines()[0] == "flats.csv: 300 rows, 2 left out without a target"
+    assert out.startswith("flats.csv: all 300 rows of the table; those it was trained on too")
+    assert out.splitlines()[0].endswith("; 2 left out without a target")
 
 
 def test_mnist_is_trained_from_its_four_files(run, mnist):
@@ -201,6 +202,58 @@ def test_mnist_is_trained_from_its_four_files(run, mnist):
 def test_a_model_may_be_trained_over_the_last_one(run):
     for _ in range(2):
         assert run("train", "digits", "-q", *QUICK)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "whose"),
+    [
+        ("digits", ("flats.csv", "--target", "price"), "holds a model of digits"),
+        ("kind", ("flats.csv", "--target", "price"), "of a table with the target 'kind'"),
+        ("price", ("digits",), "of a table with the target 'price'"),
+        ("price", ("other/flats.csv", "--target", "price"), "'price' and other columns"),
+        ("python", ("digits",), "that `fastnn train` did not make"),
+        ("broken", ("digits",), "of an unknown table"),
+    ],
+)
+def test_a_model_of_other_data_is_replaced_only_by_a_file_that_was_named(
+    run, models, tmp_path, before, now, whose
+):
+    (tmp_path / "flats.csv").write_text(FLATS)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "flats.csv").write_text(FLATS.replace("area", "size", 1))
+    output = tmp_path / ("digits.fnn" if now[0] == "digits" else "flats.fnn")
+    if before in ("python", "broken"):
+        net = fn.Network([fn.Dense(1)], input_size=64)
+        net.metadata |= {"data": "table"} if before == "broken" else {}
+        net.save(output)
+    else:
+        output.write_bytes((models / f"{before}.fnn").read_bytes())
+    held = output.read_bytes()
+    status, out, err = run("train", *now, *QUICK)
+    assert (status, out) == (2, "")
+    assert whose in err
+    assert "--output" in err
+    assert err.count("\n") == 1
+    assert output.read_bytes() == held
+    assert run("train", *now, *QUICK, "--output", output)[0] == 0
+    assert output.read_bytes() != held
+
+
+def test_a_table_may_be_learned_again_in_place_of_its_last_model(run, tmp_path):
+    (tmp_path / "flats.csv").write_text(FLATS)
+    for seed in (0, 1):
+        status, *_ = run("train", "flats.csv", "--target", "price", *QUICK, "--seed", seed)
+        assert status == 0
+    assert fn.Network.load("flats.fnn").seed == 1
+
+
+def test_the_loss_can_be_chosen(run, tmp_path):
+    (tmp_path / "flats.csv").write_text(FLATS)
+    for name in ("mse", "mae", "huber"):
+        words = ("train", "flats.csv", "--target", "price", *QUICK, "--loss", name)
+        assert run(*words)[0] == 0
+        assert fn.Network.load("flats.fnn").loss.name == name
+    assert run("train", "digits", *QUICK, "--loss", "cross_entropy")[0] == 0
 
 
 def test_the_bar_is_drawn_on_a_terminal(tmp_path):
@@ -241,7 +294,9 @@ def test_evaluate_gives_what_the_network_gives(run, models):
 
 def test_evaluate_measures_every_row_of_a_table(run, models):
     _, out, _ = run("evaluate", models / "price.fnn", models / "flats.csv")
-    assert out.splitlines()[0].endswith("flats.csv: 300 rows")
+    assert out.splitlines()[0].endswith(
+        "flats.csv: all 300 rows of the table; those it was trained on too, if they are in it"
+    )
     assert float(out.splitlines()[-1].removeprefix("r2 ")) > 0.9
 
 
@@ -259,7 +314,8 @@ def test_predicting_digits_says_class_probability_and_true_label(run, models, wo
 
 def test_predicting_a_table_gives_csv_a_line_a_row(run, models):
     frame = read_table(models / "flats.csv")
-    for name, columns in (("price", "prediction"), ("kind", "prediction,probability")):
+    probabilities = "prediction,probability of new,probability of old"
+    for name, columns in (("price", "prediction"), ("kind", probabilities)):
         status, out, err = run("predict", models / f"{name}.fnn", models / "flats.csv")
         assert (status, err) == (0, "")
         header, *rows = out.splitlines()
@@ -269,10 +325,12 @@ def test_predicting_a_table_gives_csv_a_line_a_row(run, models):
         outputs = net.predict(encoder.encode(frame))
         for row, answer, output in zip(rows, encoder.decode(outputs), outputs, strict=True):
             value, *probability = row.split(",")
-            assert value == str(answer)
-            assert [float(p) for p in probability] == pytest.approx(
-                [output.max()] if probability else [], abs=1e-6
-            )
+            if name == "price":
+                assert float(value) == float(f"{answer:.9g}")
+                assert len(value.replace(".", "")) <= 9
+            else:
+                assert value == answer
+                assert np.array(probability, np.float32).tolist() == output.tolist()
 
 
 def test_predictions_can_be_written_to_a_file(run, models, tmp_path):
@@ -282,6 +340,41 @@ def test_predictions_can_be_written_to_a_file(run, models, tmp_path):
     assert status == 0
     assert out == "wrote 20 predictions to answers.csv\n"
     assert (tmp_path / "answers.csv").read_text() == printed
+
+
+@pytest.mark.parametrize("name", ["answers.csv", "price.csv"])
+def test_predictions_replace_no_file_and_that_is_said_before_predicting(
+    run, models, tmp_path, monkeypatch, name
+):
+    (tmp_path / name).write_text("mine")
+    monkeypatch.setattr(fn.Network, "load", None)
+    status, out, err = run(
+        *("predict", models / "price.fnn", models / "flats.csv", "--output", name)
+    )
+    assert (status, out) == (2, "")
+    assert err == f"fastnn: '{name}' exists; name another file to write to, or delete it\n"
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_one_row_is_one_prediction(run, models):
+    words = ("predict", models / "price.fnn", models / "flats.csv", "--rows", 1)
+    assert run(*words, "--output", "one.csv")[1] == "wrote 1 prediction to one.csv\n"
+
+
+def test_values_have_the_digits_of_the_networks_dtype(run, tmp_path):
+    (tmp_path / "flats.csv").write_text(FLATS)
+    words = ("train", "flats.csv", "--target", "price", "-q", *QUICK, "--dtype", "float64")
+    run(*words)
+    net = fn.Network.load("flats.fnn")
+    encoder = TableEncoder.from_json(net.metadata["encoder"])
+    answers = encoder.decode(net.predict(encoder.encode(read_table("flats.csv"))))
+    _, out, _ = run("predict", "flats.fnn", "flats.csv")
+    assert [float(line) for line in out.splitlines()[1:]] == answers.tolist()
+    net = fn.Network([fn.Dense(1)], input_size=64)
+    net.save("value.fnn")
+    _, out, _ = run("predict", "value.fnn", "digits", "--rows", 1)
+    value = net.predict(load_digits().X_test[:1])[0, 0]
+    assert out == f"row 0: {value!s}, true label {load_digits().y_test[0]}\n"
 
 
 def test_a_table_without_the_target_and_with_its_columns_elsewhere_is_predicted_alike(
@@ -345,15 +438,22 @@ def test_help_ends_with_an_example(run, command):
 
 WRONG = {
     "": "COMMAND",
-    "trian digits": "trian",
+    "trian digits": "unknown command 'trian' (did you mean 'train'?)",
+    "--frob": "see: fastnn --help",
     "train": "DATA",
     "train digts": "did you mean 'digits'",
     "train digits extra": "extra",
-    "train digits --epoch 3": "--epoch",
+    "train digits --epoch 3": "--epoch 3; see: fastnn train --help",
+    "predict digits.fnn digits -x": "see: fastnn predict --help",
+    "train digits --loss cross_entrpy": "did you mean 'cross_entropy'",
+    "train digits --loss binary_cross_entropy": "goes with the output activations sigmoid",
+    "train digits --loss mse": "give another --loss, or none for cross_entropy",
+    "train flats.csv --target price --loss cross_entropy": "the target here is values",
     "train digits --epochs 0": "'0' is no whole number above 0",
     "train digits --epochs 1.5": "whole number",
     "train digits --batch-size x": "whole number",
     "train digits --hidden 12,": "128,64",
+    "train digits --hidden 0": "got '0'; give the units of each layer, whole numbers above 0",
     "train digits --activation rleu": "did you mean 'relu'",
     "train digits --optimizer adma": "adma",
     "train digits --dropout 1": "below 1",
@@ -385,7 +485,9 @@ WRONG = {
     "train torn.csv --target a": "line 3",
     "train tiny.csv --target b": "too few",
     "evaluate digits": "DATA",
-    "evaluate missing.fnn digits": "No such file",
+    "evaluate missing.fnn digits": "there is no file 'missing.fnn'",
+    "predict price.fnn missing.csv": "there is no file 'missing.csv'",
+    "predict small.fnn rows.csv": 'net.metadata["encoder"] = encoder.to_json()',
     "evaluate flats.csv digits": "cannot be read",
     "evaluate . digits": "folder",
     "evaluate digits.fnn flats.csv": "trained on digits",
@@ -486,7 +588,7 @@ def test_without_polars_a_table_is_answered_with_the_command_that_installs_it(
         ("digits", {"data": "letters"}, "data is 'letters'"),
         ("digits", {"data": ["digits"]}, "data is ['digits']"),
         ("price", {"encoder": None}, "encoder must be an object"),
-        ("digits", {"data": "table"}, "encoder must be an object"),
+        ("digits", {"data": "table"}, 'set net.metadata["encoder"] = encoder.to_json() (docs'),
         ("price", {"encoder": "kind"}, "the encoder is for a classification"),
         ("price", {"encoder": "fewer"}, "the encoder makes 4 inputs, the network takes 6"),
     ],
@@ -516,6 +618,21 @@ def test_names_from_a_file_cannot_steer_the_terminal(run, models):
         status, out, _ = run(*command)
         assert status == 0
         assert all(c.isprintable() or c == "\n" for c in out)
+
+
+def test_a_table_and_a_model_of_python_are_answered_with_the_metadata_that_are_missing(run, models):
+    net, table = fn.Network.load(models / "price.fnn"), models / "flats.csv"
+    whole = {key: net.metadata[key] for key in ("data", "encoder")}
+    needed = {"data": 'net.metadata["data"] = "table"', "encoder": 'net.metadata["encoder"] = enc'}
+    for kept in ((), ("encoder",), ("data",), ("data", "encoder")):
+        net.metadata = {key: whole[key] for key in kept}
+        net.save("mine.fnn")
+        status, _, err = run("predict", "mine.fnn", table)
+        assert status == (0 if len(kept) == 2 else 2)
+        assert err.count("\n") == (status > 0)
+        for key, line in needed.items():
+            assert (line in err) == (key not in kept)
+        assert ("docs/data.md" in err) == (status > 0)
 
 
 def test_metadata_too_large_for_a_file_are_refused_before_the_training(run, tmp_path):

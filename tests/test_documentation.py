@@ -15,8 +15,14 @@ from pathlib import Path
 import pytest
 
 import fastnn
+from fastnn.activations import ALIASES, FORMULAS, SOFTMAX
+from fastnn.backends import threads
 from fastnn.cli import COMMANDS
 from fastnn.cli.parser import build_parser
+from fastnn.initializers import INITIALIZERS
+from fastnn.layers import GATES
+from fastnn.losses import LOSSES
+from fastnn.optimizers import OPTIMIZERS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,6 +50,7 @@ def modules():
 def test_there_is_something_to_read():
     assert {page.name for page in PAGES} == {
         *("README.md", "architecture.md", "data.md", "decisions.md", "model-files.md"),
+        "reference.md",
     }
     assert {example.stem for example in EXAMPLES} == {
         *("backward_by_hand", "digits", "sine", "table"),
@@ -64,6 +71,74 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page, tmp_path, m
         elif language == "text" and printed is not None:
             assert printed == text
             printed = None
+
+
+def public_methods(kind):
+    return {name for name in vars(kind) if not name.startswith("_")}
+
+
+# The section of the reference, and the names that it must have. Where all its names in code must be
+# of these, the second entry is True.
+REFERENCE = {
+    "Layers": (set(fastnn.layers.__all__) - {"GATES", "Layer", "check_layers"}, False),
+    "Activations": ({*FORMULAS, *ALIASES, SOFTMAX}, True),
+    "Losses": ({*LOSSES, *(kind.__name__ for kind in LOSSES.values())}, False),
+    "Optimizers": ({*OPTIMIZERS, *(kind.__name__ for kind in OPTIMIZERS.values())}, False),
+    "Schedules": (set(fastnn.schedules.__all__) - {"Schedule", "get"}, False),
+    "Initializers": (set(INITIALIZERS), True),
+    "Callbacks": (public_methods(fastnn.Callback) | public_methods(fastnn.Run), False),
+    "Data": (set(fastnn.data.__all__), False),
+    "Threads, backends and environment": (
+        {*threads.VARIABLES, "FASTNN_ISA", "FASTNN_NO_NATIVE"},
+        False,
+    ),
+    "Errors": (set(fastnn.errors.__all__) - {"unknown_name"}, False),
+}
+
+
+def sections():
+    """Return the sections of the reference without their code blocks, by title."""
+    page = FENCE.sub("", (ROOT / "docs" / "reference.md").read_text(encoding="utf-8"))
+    parts = page.split("\n## ")[1:]
+    return {title: text for title, _, text in (part.partition("\n") for part in parts)}
+
+
+def words_in_code(text):
+    """Return the names that begin the pieces of code in a text, less calls and modules."""
+    pieces = re.findall(r"`(?:fn\.|fastnn\.|net\.)?([^`]+)`", text)
+    return {re.match(r"[\w.]*", piece)[0] for piece in pieces}
+
+
+@pytest.mark.parametrize("title", REFERENCE)
+def test_the_reference_has_the_names_that_there_are(title):
+    names, whole = REFERENCE[title]
+    found = words_in_code(sections()[title])
+    assert names - found == set()
+    if whole:
+        assert {name for name in found if name.split(".")[0] not in fastnn.__all__} <= names
+
+
+def test_the_reference_names_everything_that_the_package_offers():
+    assert set(fastnn.__all__) - words_in_code("\n".join(sections().values())) == set()
+    assert re.findall(r'`"(\w*glu)"`', sections()["Layers"]) == list(GATES)
+
+
+def test_the_reference_says_the_heads_of_each_loss_and_the_constant_of_each_activation():
+    rows = re.findall(r"^\| `(\w+)` \| `(.*?)` \| (.*?) \|", sections()["Losses"], re.MULTILINE)
+    heads = {name: ", ".join(kind().heads) or "any" for name, kind in LOSSES.items()}
+    assert {name: said for name, _, said in rows} == heads
+    for name, call, _ in rows:
+        assert eval(call, vars(fastnn)) == LOSSES[name]()
+    table = re.findall(r"^\| `(\w+)` \| (\w+) \| ([\d.]+) \|", sections()["Activations"], re.M)
+    constants = {n: (f.constant, f.default) for n, f in FORMULAS.items() if f.constant}
+    assert {name: (constant, float(default)) for name, constant, default in table} == constants
+
+
+def test_the_reference_names_the_fields_of_a_run_and_no_method_that_is_gone():
+    text = sections()["Callbacks"]
+    for name in vars(fastnn.Run(None)):
+        assert f"`{name}`" in text
+    assert set(re.findall(r"`(on_\w+)`", text)) <= public_methods(fastnn.Callback)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from fastnn import activations, backends, optimizers
+from fastnn import activations, backends, losses, optimizers
+from fastnn.errors import unknown_name
 
 __all__ = ["UsageError", "build_parser"]
 
@@ -26,20 +28,45 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see: {self.prog} --help")
 
 
+class _Program(_Parser):
+    """The parser of the whole line, which knows the nearest command to a word that is none."""
+
+    commands: tuple[str, ...] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        words = sys.argv[1:] if args is None else list(args)
+        if words and not words[0].startswith("-") and words[0] not in self.commands:
+            self.error(str(unknown_name("command", words[0], self.commands)))
+        return super().parse_known_args(words, namespace)
+
+
+class _Command(_Parser):
+    """The parser of one command, which answers for the options that it does not know."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed, unknown
+
+
 def build_parser(commands: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser of the command line.
 
     Its result has ``command``, one of `commands`, and the options of that command.
     """
-    parser = _Parser(
+    parser = _Program(
         prog="fastnn",
         description="Train fully connected neural networks, and predict with them.",
         epilog="example:\n  fastnn train digits\n  fastnn predict digits.fnn digits",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.commands = tuple(commands)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    choices = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    choices = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=_Command
+    )
     for name in commands:
         summary, example, add_options = DESCRIPTIONS[name]
         command = choices.add_parser(
@@ -121,13 +148,20 @@ def _train(parser: argparse.ArgumentParser) -> None:
         help="(adam)",
     )
     learning.add_argument(
+        "--loss",
+        type=_loss,
+        metavar="NAME",
+        help=f"{', '.join(losses.LOSSES)} (cross_entropy for classes, mse for values)",
+    )
+    learning.add_argument(
         "--seed", type=_whole, default=0, metavar="N", help="of weights, order and dropout (0)"
     )
     _add_running(parser)
     parser.add_argument(
         "--output",
         metavar="FILE",
-        help="where to save the model (the name of the data with .fnn, in this folder)",
+        help="where to save the model, in place of one that is there (the name of the data with "
+        ".fnn, in this folder, unless a model of other data is there)",
     )
     parser.add_argument(
         "-q", "--quiet", action="store_true", help="print nothing but the last line, the result"
@@ -139,7 +173,8 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         metavar="DATA",
-        help="digits or mnist, of which the test rows count, or a table with its target",
+        help="digits or mnist, of which the test rows count, or a table with its target, of which "
+        "all rows count, also those that the network was trained on",
     )
     _add_folder(parser)
     _add_running(parser)
@@ -160,7 +195,7 @@ def _predict(parser: argparse.ArgumentParser) -> None:
         help="the first N rows only (10 of digits and mnist, all of a file)",
     )
     parser.add_argument(
-        "--output", metavar="FILE", help="write the predictions of a table there, as CSV"
+        "--output", metavar="FILE", help="a new file to write the predictions of a table to, as CSV"
     )
     _add_running(parser)
 
@@ -239,7 +274,8 @@ def _widths(text: str) -> tuple[int, ...]:
         return tuple(_count(part.strip()) for part in text.split(","))
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no list of widths such as 128,64, and not none"
+            f"got {text!r}; give the units of each layer, whole numbers above 0 such as 128,64, or "
+            "the word none for no hidden layer"
         ) from None
 
 
@@ -248,3 +284,9 @@ def _activation(text: str) -> str:
         return activations.get(text).name
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _loss(text: str) -> losses.Loss:
+    if text not in losses.LOSSES:
+        raise argparse.ArgumentTypeError(str(unknown_name("loss", text, losses.LOSSES)))
+    return losses.get(text)

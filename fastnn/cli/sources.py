@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastnn.cli import terminal
 from fastnn.cli.parser import TABLE_ENDINGS, TABLES, UsageError
 from fastnn.data import Dataset, TableEncoder, load_digits, load_mnist, read_idx
 from fastnn.errors import ModelFileError, unknown_name
@@ -22,6 +23,7 @@ __all__ = [
     "SavedModel",
     "check_options",
     "check_output",
+    "check_replaced",
     "count_rows",
     "kind_of",
     "load_images",
@@ -113,7 +115,9 @@ def load_images(path: str) -> npt.NDArray[np.float32]:
 
 def count_rows(rows: int, dropped: int) -> str:
     """Return the number of rows of a table in words, and how many had no target."""
-    return f"{rows} rows" + (f", {dropped} left out without a target" if dropped else "")
+    return terminal.counted(rows, "row") + (
+        f", {dropped} left out without a target" if dropped else ""
+    )
 
 
 def table_stem(path: str) -> str:
@@ -139,7 +143,7 @@ def check_output(path: str, inputs: Sequence[str], *, model: bool) -> None:
     inputs : sequence of str
         The files that the command reads.
     model : bool
-        Whether a model will be written, which may replace a model only.
+        Whether a model will be written, which may replace a model; nothing else replaces a file.
 
     Raises
     ------
@@ -151,11 +155,13 @@ def check_output(path: str, inputs: Sequence[str], *, model: bool) -> None:
         raise UsageError(f"there is no folder {str(folder)!r} to write {place.name!r} to")
     if place.exists() and not place.is_file():
         raise UsageError(f"{path!r} is no plain file; name another one to write to")
-    if not os.access(folder if model or not place.exists() else place, os.W_OK):
+    if not os.access(folder, os.W_OK):
         raise UsageError(f"{path!r} cannot be written: no permission")
     for given in inputs:
         if place.exists() and os.path.exists(given) and os.path.samefile(given, place):
             raise UsageError(f"{path!r} is read by this command; write to another file")
+    if not model and place.exists():
+        raise UsageError(f"{path!r} exists; name another file to write to, or delete it")
     if model and place.exists() and place.stat().st_size:
         try:
             model_file.read(path)
@@ -163,6 +169,47 @@ def check_output(path: str, inputs: Sequence[str], *, model: bool) -> None:
             raise UsageError(
                 f"{path!r} exists and is no model file; delete it, or name another --output"
             ) from None
+
+
+def check_replaced(path: str, metadata: dict[str, Any]) -> None:
+    """Refuse to replace a model of other data by one that nobody named a file for.
+
+    Parameters
+    ----------
+    path : str
+        Where the model will be written; `check_output` has looked at it.
+    metadata : dict
+        Those of the new model.
+
+    Raises
+    ------
+    UsageError
+        When the file holds a model of another data set, another target, or other columns.
+    """
+    if not os.path.exists(path) or not os.path.getsize(path):
+        return
+    held, held_columns = _source(model_file.read(path)[0].get("metadata"))
+    source, columns = _source(metadata)
+    if (held, held_columns) != (source, columns):
+        other = " and other columns" if held == source else ""
+        raise UsageError(
+            f"{path!r} holds a model {held}{other}; name another file with --output, or delete it"
+        )
+
+
+def _source(metadata: Any) -> tuple[str, frozenset[str]]:
+    """Return in words what a model was trained on, and the columns of a table."""
+    known = metadata if isinstance(metadata, dict) else {}
+    if known.get("data") == "table":
+        try:
+            encoder = TableEncoder.from_json(known.get("encoder"))
+        except ValueError:
+            return "of an unknown table", frozenset()
+        columns = (*encoder.ignored, *(column.name for column in encoder.columns))
+        return f"of a table with the target {encoder.target!r}", frozenset(columns)
+    if known.get("data") in SETS:
+        return f"of {known['data']}", frozenset()
+    return "that `fastnn train` did not make", frozenset()
 
 
 @dataclass(frozen=True)
@@ -195,6 +242,8 @@ class SavedModel:
         ModelFileError, UsageError
             When it is no model file, or one without an input size, or its metadata are wrong.
         """
+        if not os.path.exists(path):
+            raise UsageError(f"there is no file {path!r}")
         network = Network.load(path, backend=backend, threads=threads)
         if network.input_size is None:
             raise UsageError(f"the network in {path!r} has never been trained")
@@ -202,7 +251,9 @@ class SavedModel:
         try:
             encoder = None
             if metadata.get("data") == "table":
-                encoder = TableEncoder.from_json(metadata.get("encoder"))
+                if "encoder" not in metadata:
+                    raise ValueError(f"there is no encoder; {_recipe(metadata)}")
+                encoder = TableEncoder.from_json(metadata["encoder"])
                 _check_encoder(encoder, network)
             data = metadata.get("data", "")
             if data not in ("", *SETS, "table"):
@@ -226,10 +277,14 @@ class SavedModel:
                 "give it such a table"
             )
         if self.encoder is None and kind == "table":
-            source = f"on {self.data}" if self.data else "without a table"
+            if self.data:
+                raise UsageError(
+                    f"{self.path!r} was trained on {self.data}; a table needs a model of "
+                    "`fastnn train TABLE --target COLUMN`"
+                )
             raise UsageError(
-                f"{self.path!r} was trained {source}; a table needs a model of "
-                "`fastnn train TABLE --target COLUMN`"
+                f"{self.path!r} does not say how a table becomes its inputs; "
+                f"{_recipe(self.network.metadata)}"
             )
         if self.data in SETS and kind in SETS and self.data != kind:
             raise UsageError(f"{self.path!r} was trained on {self.data}, not on {kind}")
@@ -237,6 +292,13 @@ class SavedModel:
             raise UsageError(
                 f"{self.path!r} takes rows of {takes} numbers, those of the data have {columns}"
             )
+
+
+def _recipe(metadata: dict[str, Any]) -> str:
+    """Return what a program must add to the metadata of a network for tables."""
+    needed = {"data": '"table"', "encoder": "encoder.to_json()"}
+    lines = [f'net.metadata["{k}"] = {v}' for k, v in needed.items() if k not in metadata]
+    return f"before net.save, set {' and '.join(lines)} (docs/data.md shows it)"
 
 
 def _class_names(names: Any, network: Network) -> tuple[str, ...]:

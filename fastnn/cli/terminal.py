@@ -9,7 +9,16 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-__all__ = ["command_line", "complain", "drop_output", "flush", "prepare", "printable", "say"]
+__all__ = [
+    "command_line",
+    "complain",
+    "counted",
+    "drop_output",
+    "flush",
+    "prepare",
+    "printable",
+    "say",
+]
 
 PROGRAM = "fastnn"
 
@@ -27,6 +36,17 @@ def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() or "\ud800" <= c <= "\udfff" else repr(c)[1:-1] for c in plain
     )
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(1437, "row")
+    ('1 row', '1437 rows')
+    """
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def say(text: str) -> None:

@@ -8,12 +8,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fastnn import layers, optimizers
+from fastnn import layers, losses, optimizers
 from fastnn.cli import terminal
 from fastnn.cli.parser import UsageError
 from fastnn.cli.sources import (
     check_options,
     check_output,
+    check_replaced,
     count_rows,
     kind_of,
     load_set,
@@ -42,6 +43,8 @@ def train(arguments: argparse.Namespace) -> None:
     output = f"{stem}.fnn" if arguments.output is None else arguments.output
     check_output(output, [arguments.data] if kind == "table" else [], model=True)
     dataset, metadata = _load(kind, arguments)
+    if arguments.output is None:
+        check_replaced(output, metadata)
     network = _network(dataset, arguments)
     network.metadata = metadata
     _rehearse_saving(network)
@@ -59,8 +62,8 @@ def train(arguments: argparse.Namespace) -> None:
         raise KeyboardInterrupt("nothing was saved") from None
     network.save(output)
     if not arguments.quiet:
-        count = len(history["loss"])
-        terminal.say(f"trained {count} epoch{'s' * (count != 1)} in {history.seconds:.2f} s")
+        epochs = terminal.counted(len(history["loss"]), "epoch")
+        terminal.say(f"trained {epochs} in {history.seconds:.2f} s")
         terminal.say(f"saved to {output}; predict with:")
         terminal.say("  " + _predicting_line(kind, output, arguments))
     result = network.evaluate(dataset.X_test, dataset.y_test)
@@ -78,7 +81,10 @@ def _load(kind: str, arguments: argparse.Namespace) -> tuple[Dataset, dict[str, 
         dataset = load_set(kind, arguments.folder)
     if not len(dataset.y_test):
         rows = len(dataset.y_train)
-        raise UsageError(f"{arguments.data!r} has {rows} rows, too few to set some aside as a test")
+        raise UsageError(
+            f"{arguments.data!r} has {terminal.counted(rows, 'row')}, too few to set some aside as "
+            "a test"
+        )
     if dataset.class_names:
         metadata["class_names"] = list(dataset.class_names)
     return dataset, metadata
@@ -97,15 +103,24 @@ def _network(dataset: Dataset, arguments: argparse.Namespace) -> Network:
     if rate is None:
         rate = RATES.get(arguments.optimizer, optimizer.learning_rate)
     schedule = Cosine(rate, length=_epochs(dataset, arguments))
-    return Network(
+    network = Network(
         [*hidden, last],
         input_size=dataset.X_train.shape[1],
+        loss="auto" if arguments.loss is None else arguments.loss,
         optimizer=dataclasses.replace(optimizer, learning_rate=schedule),
         dtype=arguments.dtype,
         seed=arguments.seed,
         backend=arguments.backend,
         threads=arguments.threads,
     )
+    learned = "classes" if classes else "values"
+    if network.loss.targets != learned:
+        automatic = losses.automatic("softmax" if classes else "identity")
+        raise UsageError(
+            f"the loss {network.loss.name} learns {network.loss.targets}, the target here is "
+            f"{learned}; give another --loss, or none for {automatic.name}"
+        )
+    return network
 
 
 def _epochs(dataset: Dataset, arguments: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import argparse
 import reprlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from fastnn.cli import terminal
@@ -14,7 +15,6 @@ from fastnn.cli.sources import (
     SavedModel,
     check_options,
     check_output,
-    count_rows,
     kind_of,
     load_images,
     load_set,
@@ -40,7 +40,12 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if model.encoder is not None:
         table = model.encoder.encode_with_target(_read_rows(model, arguments.data))
         X, y = table.X, table.y
-        text = f"{arguments.data}: {count_rows(len(y), table.dropped_rows)}"
+        text = (
+            f"{arguments.data}: all {terminal.counted(len(y), 'row')} of the table; those it was "
+            "trained on too, if they are in it"
+        )
+        if table.dropped_rows:
+            text += f"; {table.dropped_rows} left out without a target"
     else:
         dataset = load_set(kind, arguments.folder)
         X, y = dataset.X_test, dataset.y_test
@@ -78,7 +83,7 @@ def predict(arguments: argparse.Namespace) -> None:
 
 def _answer(model: SavedModel, row: npt.NDArray[Any]) -> str:
     if not model.class_names:
-        return " ".join(f"{value:.6g}" for value in row)
+        return " ".join(str(value) for value in row)
     best = int(row.argmax())
     return f"{model.class_names[best]} ({row[best]:.4f})"
 
@@ -93,19 +98,26 @@ def _predict_table(model: SavedModel, arguments: argparse.Namespace) -> None:
     if arguments.output is None:
         print(text, end="")
         return
-    with open(arguments.output, "w", encoding="utf-8", newline="") as file:
+    with open(arguments.output, "x", encoding="utf-8", newline="") as file:
         file.write(text)
-    terminal.say(f"wrote {len(outputs)} predictions to {arguments.output}")
+    terminal.say(f"wrote {terminal.counted(len(outputs), 'prediction')} to {arguments.output}")
 
 
 def _csv_of(encoder: TableEncoder, outputs: npt.NDArray[Any]) -> str:
     import polars as pl  # an extra; it is there, or the rows could not have been read
 
-    columns = {"prediction": encoder.decode(outputs)}
-    if encoder.class_names:
-        columns["probability"] = outputs.max(axis=1)
+    columns = {"prediction": _with_digits_of(outputs.dtype, encoder.decode(outputs))}
+    for number, name in enumerate(encoder.class_names):
+        columns[f"probability of {name}"] = outputs[:, number]
     text: str = pl.DataFrame(columns).write_csv()
     return text
+
+
+def _with_digits_of(dtype: npt.DTypeLike, predictions: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Round values to the nine digits that a float32 can tell; leave others as they are."""
+    if dtype != np.float32 or predictions.dtype.kind != "f":
+        return predictions
+    return np.array([float(f"{value:.9g}") for value in predictions])
 
 
 def _read_rows(model: SavedModel, path: str) -> pl.DataFrame:
@@ -121,7 +133,9 @@ def show(arguments: argparse.Namespace) -> None:
     model = SavedModel.load(arguments.model)
     network = model.network
     print(network.summary())
-    terminal.say(f"trained: {network.epochs} epochs, {network.steps:,} steps, seed {network.seed}")
+    epochs = terminal.counted(network.epochs, "epoch")
+    steps = terminal.counted(network.steps, "step")
+    terminal.say(f"trained: {epochs}, {steps}, seed {network.seed}")
     if model.data:
         terminal.say(f"data: {model.data}")
     if model.encoder is not None:
