@@ -1,4 +1,4 @@
-"""The command line: ``fastnn train``, ``evaluate``, ``predict``, ``show`` and ``info``.
+"""The command line: ``fastnn train``, ``evaluate``, ``predict``, ``show``, ``info``, ``bench``.
 
 Wrong use, which includes files that are not what the command needs, gives one line on stderr and
 the status 2; a failure while running gives one line and 1; Ctrl-C gives one line and 130.
@@ -15,7 +15,7 @@ from typing import Any
 from fastnn.cli import terminal
 from fastnn.cli.parser import UsageError, build_parser
 from fastnn.cli.training import train
-from fastnn.cli.using import evaluate, info, predict, show
+from fastnn.cli.using import bench, evaluate, info, predict, show
 from fastnn.errors import DivergenceError
 
 __all__ = ["main"]
@@ -26,6 +26,7 @@ COMMANDS: dict[str, Callable[[Any], None]] = {
     "predict": predict,
     "show": show,
     "info": info,
+    "bench": bench,
 }
 
 # What the checks of arguments, data and model files raise; BackendUnavailable and MissingDependency

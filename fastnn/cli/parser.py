@@ -208,6 +208,17 @@ def _info(parser: argparse.ArgumentParser) -> None:
     pass
 
 
+def _bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=0.2,
+        metavar="S",
+        help="least time of a measurement (0.2)",
+    )
+    _add_running(parser)
+
+
 def _add_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
@@ -251,6 +262,7 @@ DESCRIPTIONS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None
         _show,
     ),
     "info": ("show versions, backends and threads", "fastnn info", _info),
+    "bench": ("measure how fast fastnn is here", "fastnn bench --threads 1", _bench),
 }
 
 

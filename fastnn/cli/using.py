@@ -1,4 +1,4 @@
-"""The commands that use a saved network, ``evaluate``, ``predict`` and ``show``, and ``info``."""
+"""The commands that use a saved network, ``evaluate``, ``predict`` and ``show``; ``info``, ``bench``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fastnn.information import info as facts
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["evaluate", "info", "predict", "show"]
+__all__ = ["bench", "evaluate", "info", "predict", "show"]
 
 FEW_ROWS = 10  # of a data set that is shown rather than worked through
 MOST_NAMES = 12
@@ -157,3 +157,12 @@ def info(arguments: argparse.Namespace) -> None:
     """Print what fastnn found here, a line a fact."""
     for name, value in facts().items():
         terminal.say(f"{name}: {value}")
+
+
+def bench(arguments: argparse.Namespace) -> None:
+    """Print how fast fastnn is here, a line as soon as it is measured."""
+    from fastnn.bench import lines
+
+    for line in lines(arguments.backend, arguments.threads, arguments.seconds):
+        terminal.say(line)
+        terminal.flush()
