@@ -1,4 +1,4 @@
-"""The commands that use a saved network, ``evaluate``, ``predict`` and ``show``; ``info``, ``bench``."""
+"""The commands that use a saved network: ``evaluate``, ``predict``, ``show``; ``info``, ``bench``."""
 
 from __future__ import annotations
 
