@@ -417,6 +417,18 @@ def test_show_prints_the_layers_where_training_stands_and_the_data(run, models):
     assert "classes: new, old" in out
 
 
+def test_one_epoch_and_one_step_are_said_as_one(run):
+    run("train", "digits", "-q", "--hidden", 4, "--epochs", 1, "--batch-size", 1437)
+    assert "trained: 1 epoch, 1 step, seed 0" in run("show", "digits.fnn")[1]
+    assert "after 1 step (loss" in str(fn.errors.DivergenceError(1, 1, np.inf))
+    assert "after 2 steps (loss" in str(fn.errors.DivergenceError(2, 1, np.inf))
+
+
+def test_the_help_of_evaluate_says_that_rows_of_the_training_count(run):
+    text = " ".join(run("evaluate", "--help")[1].split())
+    assert "all rows count, also those that the network was trained on" in text
+
+
 def test_info_prints_a_line_for_every_fact(run):
     status, out, _ = run("info")
     assert status == 0
