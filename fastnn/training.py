@@ -285,8 +285,7 @@ def take_step(executable: Executable, state: TrainingState, batch: Batch, seed: 
     Raises
     ------
     DivergenceError
-        When the loss, its gradient or the updated parameters are not finite; the parameters are as
-        they were.
+        When the loss, its gradient or what was updated is not finite; the parameters are finite.
     """
     loss, share = np.empty(1), np.empty(1)
     optimizer = state.optimizer

@@ -7,15 +7,15 @@
 /* The gradient of a block stays in the second-level cache until it is used. */
 #define BLOCK_BYTES (1 << 17)
 
-/* More blocks than threads, so that a slow thread's are taken over. */
-#define BLOCKS_PER_THREAD 4
+/* Blocks of a large parameter, more than most machines have threads, so that a slow thread's are
+ * taken over. Their number must not depend on the threads: penalties are summed by blocks. */
+#define BLOCKS 16
 
 static int64_t block_rows(const fnn_engine *e, const fnn_parameter *p) {
     if (p->max_norm > 0) /* a bound on whole columns */
         return p->rows;
     const int64_t fitting = BLOCK_BYTES / (p->stride * e->element);
-    const int64_t share = (p->rows - 1) / (BLOCKS_PER_THREAD * e->threads) + 1;
-    const int64_t rows = e->threads > 1 ? fnn_least(fitting, share) : fitting;
+    const int64_t rows = fnn_least(fitting, (p->rows - 1) / BLOCKS + 1);
     return rows < 28 ? 28 : rows; /* the height of a tile or two of the product */
 }
 

@@ -313,7 +313,9 @@ typedef struct {
 } fnn_steps;
 
 /* Takes training steps. Sets *taken to how many were taken whole, also on FNN_INTERRUPTED and
- * FNN_DIVERGED; parameters, states, moments and optimizer->step stand behind the last of them. */
+ * FNN_DIVERGED; parameters, states, moments and optimizer->step stand behind the last of them. But
+ * where a gradient turns out not to be finite, blocks of parameters whose own is may have moved on.
+ */
 fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, void *states,
                          const fnn_batch *batch, const fnn_steps *steps, fnn_optimizer *optimizer,
                          int64_t *taken, const fnn_poll *poll);

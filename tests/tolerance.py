@@ -181,7 +181,9 @@ def activation_forward(X, function, constant, **_):
 
 
 def activation_backward(dY, X, function, constant, **_):
-    return {"dX": (1, np.abs(dY) * SLOPE[function](X, constant), np.abs(dY))}
+    # Slopes such as that of mish multiply what has underflowed by the score.
+    gain = np.abs(dY) * np.where(np.isfinite(X), np.maximum(1, np.abs(X)), 1)
+    return {"dX": (1, np.abs(dY) * SLOPE[function](X, constant), gain)}
 
 
 def gate_forward(U, V, function, constant, **_):
