@@ -1,4 +1,4 @@
-"""The commands that use a saved network: ``evaluate``, ``predict``, ``show``; ``info``, ``bench``."""
+"""What uses a saved network: ``evaluate``, ``predict`` and ``show``; and ``info`` and ``bench``."""
 
 from __future__ import annotations
 
