@@ -6,6 +6,7 @@
 
 /* The gradient of a block stays in the second-level cache until it is used. */
 #define BLOCK_BYTES (1 << 17)
+#define LEAST_BYTES (1 << 14) /* else starting and ending it costs as much as itself */
 
 /* Blocks of a large parameter, more than most machines have threads, so that a slow thread's are
  * taken over. Their number must not depend on the threads: penalties are summed by blocks. */
@@ -14,9 +15,9 @@
 static int64_t block_rows(const fnn_engine *e, const fnn_parameter *p) {
     if (p->max_norm > 0) /* a bound on whole columns */
         return p->rows;
-    const int64_t fitting = BLOCK_BYTES / (p->stride * e->element);
-    const int64_t rows = fnn_least(fitting, (p->rows - 1) / BLOCKS + 1);
-    return rows < 28 ? 28 : rows; /* the height of a tile or two of the product */
+    const int64_t row_bytes = p->stride * e->element;
+    const int64_t rows = fnn_most(LEAST_BYTES / row_bytes, (p->rows - 1) / BLOCKS + 1);
+    return fnn_most(28, fnn_least(BLOCK_BYTES / row_bytes, rows)); /* a tile or two of the product */
 }
 
 void fnn_plan_blocks(fnn_run *run, fnn_block *blocks) {
@@ -64,15 +65,14 @@ static void run_block(void *context, int64_t item, int worker) {
     const fnn_block block = run->blocks[item];
     const fnn_op *op = &e->program.ops[block.op];
     const fnn_parameter *p = fnn_parameter_of(run, op, 0), *q = fnn_parameter_of(run, op, 1);
-    const fnn_matrix X = run->slots[fnn_source(run, op->inputs[0])],
+    const fnn_matrix X = run->slots[fnn_source(e, run->training, op->inputs[0])],
                      dY = run->gradients[op->output];
     const int64_t B = run->B, O = e->program.slots[op->output].width;
     const int64_t start = block.first * p->stride, N = block.rows * p->stride;
-    /* On the spot there is nothing yet to add to, and the padding of scratch memory stays 0. */
-    const bool adds = !run->optimizer;
+    const bool on_the_spot = !run->gradient, adds = run->row_in_batch > 0;
     char *g = fnn_at(e, run->scratch, worker * run->scratch_size + block.scratch);
     char *h = q ? fnn_at(e, g, fnn_least(block_rows(e, p), p->rows) * p->stride) : NULL;
-    if (adds) {
+    if (!on_the_spot) {
         g = fnn_at(e, fnn_find(run, run->gradient, p), start);
         h = fnn_find(run, run->gradient, q);
     }
@@ -89,11 +89,11 @@ static void run_block(void *context, int64_t item, int worker) {
                                           fnn_statistics(run, op, 1), op->constant, adds, B, O,
                                           dY.ld, X.ld);
     } else { /* a gate */
-        const fnn_matrix V = run->slots[fnn_source(run, op->inputs[1])];
+        const fnn_matrix V = run->slots[fnn_source(e, run->training, op->inputs[1])];
         k->gate_backward_beta(g, dY.at, X.at, V.at, fnn_gate_constant(run, op), adds, B, O, dY.ld,
                               X.ld, V.ld);
     }
-    if (adds) {
+    if (!on_the_spot) {
         fnn_go_on(run, worker, B * block.rows * O);
         return;
     }
@@ -105,7 +105,7 @@ static void run_block(void *context, int64_t item, int worker) {
 double fnn_gradients(fnn_run *run) {
     fnn_parallel(run->pool, run->block_count, run_block, run);
     double penalty = 0;
-    for (int32_t n = 0; n < run->block_count && run->optimizer; n++)
+    for (int32_t n = 0; n < run->block_count && !run->gradient; n++)
         penalty += run->block_penalty[n];
     return penalty;
 }

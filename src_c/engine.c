@@ -13,6 +13,7 @@
 #define TILE_BYTES (1 << 19)
 #define TILE_LEAST 28
 #define TILE_MOST 512
+#define TILE_STEP 14 /* rows of a tile of the product on AVX-512 */
 #define DEEP 896 /* as in kernels/gemm.inc: deeper layers are cut into blocks */
 #define BLOCK 256
 
@@ -112,17 +113,110 @@ static bool program_fits(const fnn_program *program) {
     return true;
 }
 
+/* Whether the derivative follows from the value: then nobody misses what the value overwrites. */
+static bool runs_in_place(const fnn_op *op) {
+    switch (op->function) {
+    case FNN_RELU:
+    case FNN_SIGMOID:
+    case FNN_TANH:
+    case FNN_EXP:
+        return op->kind == FNN_OP_ACTIVATION;
+    case FNN_LEAKY_RELU:
+        return op->kind == FNN_OP_ACTIVATION && op->constant >= 0;
+    default:
+        return false;
+    }
+}
+
+/* Whether the backward pass of an op asks for what it wrote, or, without dropout, others do. */
+static bool needs_output(const fnn_op *op) {
+    return op->kind == FNN_OP_ACTIVATION || op->kind == FNN_OP_SOFTMAX ||
+           op->kind == FNN_OP_DROPOUT;
+}
+
+/* The first op that reads the slot, or -1; and whether it is the only one. */
+static int32_t reader_of(const fnn_program *program, int32_t slot, bool *only) {
+    int32_t first = -1, count = 0;
+    for (int32_t n = program->op_count - 1; n >= 0; n--)
+        for (int which = 0; which < 2; which++)
+            if (program->ops[n].inputs[which] == slot)
+                first = n, count++;
+    *only = count == 1;
+    return first;
+}
+
+/* From the last slot to the first, so that the home of what comes later is known. */
+static void fuse_ops(fnn_engine *engine) {
+    const fnn_program *program = &engine->program;
+    for (int32_t slot = program->op_count; slot >= 0; slot--) {
+        bool only;
+        const int32_t reader = reader_of(program, slot, &only);
+        fnn_place *place = &engine->places[slot];
+        place->home = slot;
+        if (slot == 0 || !only || !runs_in_place(&program->ops[reader]) ||
+            needs_output(&program->ops[slot - 1]))
+            continue;
+        const fnn_op *behind = &program->ops[reader];
+        place->home = engine->places[behind->output].home;
+        if (behind->function != FNN_RELU)
+            continue;
+        if (program->ops[slot - 1].kind == FNN_OP_DENSE)
+            engine->fusions[slot - 1].relu = engine->fusions[reader].done_forward = true;
+        /* The first reader of a slot is the last to add to its gradient. */
+        const int32_t next = reader_of(program, behind->output, &only);
+        if (next >= 0 && program->ops[next].kind == FNN_OP_DENSE)
+            engine->fusions[next].masks = engine->fusions[reader].done_backward = true;
+    }
+}
+
+static bool is_free(const fnn_engine *engine, int32_t buffer, int32_t op) {
+    for (int32_t s = 0; s <= engine->program.op_count; s++)
+        if (engine->places[s].buffer == buffer && engine->places[s].last >= op)
+            return false;
+    return true;
+}
+
+/* Give the slots of a prediction buffers by turns. A buffer is free behind the last reader of what it
+ * holds, so a chain of layers has two, however deep it is. */
+static void take_turns(fnn_engine *engine) {
+    const fnn_program *program = &engine->program;
+    for (int32_t s = 0; s <= program->op_count; s++) {
+        engine->places[s].buffer = engine->places[s].last = -1;
+        engine->buffer_ld = fnn_most(engine->buffer_ld, fnn_leading_dimension(program->slots[s].width));
+    }
+    for (int32_t n = 0; n < program->op_count; n++)
+        for (int which = 0; which < 2; which++)
+            if (program->ops[n].inputs[which] >= 0)
+                engine->places[fnn_source(engine, false, program->ops[n].inputs[which])].last = n;
+    for (int32_t n = 0; n < program->op_count; n++) {
+        const int32_t slot = fnn_source(engine, false, n + 1);
+        fnn_place *place = &engine->places[slot];
+        if (slot == 0 || slot == program->op_count || place->buffer >= 0)
+            continue; /* the caller's memory, or what it has already */
+        int32_t buffer = 0;
+        while (!is_free(engine, buffer, n))
+            buffer++;
+        place->buffer = buffer;
+        engine->buffers = buffer < engine->buffers ? engine->buffers : buffer + 1;
+    }
+}
+
 static void mark_ops(fnn_engine *engine) {
     const fnn_program *program = &engine->program;
-    engine->trainable[0] = false;
+    engine->places[0].trainable = false;
     for (int32_t n = 0; n < program->op_count; n++) {
         const fnn_op *op = &program->ops[n];
-        bool trainable = op->parameters[0] >= 0 || engine->trainable[op->inputs[0]];
+        bool trainable = op->parameters[0] >= 0 || engine->places[op->inputs[0]].trainable;
         if (op->inputs[1] >= 0)
-            trainable |= engine->trainable[op->inputs[1]];
-        engine->trainable[op->output] = trainable;
+            trainable |= engine->places[op->inputs[1]].trainable;
+        engine->places[op->output].trainable = trainable;
         engine->couples_rows |= op->kind == FNN_OP_BATCH_NORM;
+        engine->fusions[n] = (fnn_fusion){0};
     }
+    for (int32_t p = 0; p < program->parameter_count; p++)
+        engine->limits_norms |= program->parameters[p].max_norm > 0;
+    fuse_ops(engine);
+    take_turns(engine);
 }
 
 static int64_t clamp(int64_t value, int64_t low, int64_t high) {
@@ -134,7 +228,8 @@ static void choose_rows(fnn_engine *engine) {
     const fnn_program *program = &engine->program;
     int64_t row_bytes = 0, deepest = 1;
     for (int32_t s = 0; s < program->slot_count; s++)
-        row_bytes += 2 * engine->element * fnn_leading_dimension(program->slots[s].width);
+        if (engine->places[s].home == s)
+            row_bytes += 2 * engine->element * fnn_leading_dimension(program->slots[s].width);
     for (int32_t n = 0; n < program->op_count; n++) {
         const fnn_op *op = &program->ops[n];
         const int64_t I = program->slots[op->inputs[0]].width, O = program->slots[op->output].width;
@@ -145,6 +240,10 @@ static void choose_rows(fnn_engine *engine) {
     const int64_t bytes = CHUNK_BYTES + program->size * engine->element;
     engine->chunk = clamp(bytes / row_bytes, CHUNK_LEAST, INT32_MAX);
     engine->tile = clamp(TILE_BYTES / (engine->element * deepest), TILE_LEAST, TILE_MOST);
+    /* Of a prediction everything stays there: the rows of the input, and the buffers. */
+    const int64_t widths = program->slots[0].width + engine->buffers * engine->buffer_ld;
+    engine->small_tile =
+        clamp(TILE_BYTES / (engine->element * widths) / TILE_STEP * TILE_STEP, TILE_LEAST, TILE_MOST);
 }
 
 /* Copy an array of the program into the block, once there is one. */
@@ -163,9 +262,10 @@ static fnn_engine *lay_out(fnn_arena *arena, const fnn_program *program) {
         keep(arena, program->parameters, program->parameter_count, sizeof *copy.parameters);
     copy.ops = keep(arena, program->ops, program->op_count, sizeof *copy.ops);
     copy.states = keep(arena, program->states, program->state_count, sizeof *copy.states);
-    bool *trainable = fnn_carve(arena, program->slot_count, sizeof *trainable);
+    fnn_place *places = fnn_carve(arena, program->slot_count, sizeof *places);
+    fnn_fusion *fusions = fnn_carve(arena, program->op_count, sizeof *fusions);
     if (engine)
-        *engine = (fnn_engine){.program = copy, .trainable = trainable};
+        *engine = (fnn_engine){.program = copy, .places = places, .fusions = fusions};
     return engine;
 }
 
@@ -183,13 +283,15 @@ fnn_status fnn_engine_create(fnn_engine **engine, const fnn_program *program, fn
     made->dtype = dtype;
     made->element = dtype == FNN_FLOAT32 ? sizeof(float) : sizeof(double);
     made->threads = threads < FNN_MAX_THREADS ? threads : FNN_MAX_THREADS;
-    choose_rows(made);
     mark_ops(made);
+    choose_rows(made);
     *engine = made;
     return FNN_OK;
 }
 
 void fnn_engine_free(fnn_engine *engine) {
+    if (engine)
+        fnn_free(engine->spare);
     fnn_free(engine); /* it stands at the head of its block */
 }
 

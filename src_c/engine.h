@@ -13,16 +13,45 @@
 
 #include <stdatomic.h>
 
+/* Memory of a run that is over, for the next one. */
+typedef struct {
+    int64_t bytes; /* behind the head */
+} fnn_spare;
+#define SPARE_HEAD 64 /* what follows begins on a cache line */
+
+/* Where the numbers of a slot stand. */
+typedef struct {
+    bool trainable; /* whether they depend on a parameter */
+    int32_t home;   /* the slot whose memory it uses: that behind an activation in place, or itself */
+    int32_t buffer; /* in a prediction, where slots take turns; -1: none */
+    int32_t last;   /* the last op of a prediction that reads the buffer */
+} fnn_place;
+
+/* How an op runs among its neighbours. A relu between two dense layers costs nothing of its own: the
+ * product before it cuts off what is below 0, the product behind it takes its derivative along. */
+typedef struct {
+    bool relu;          /* a dense op: the relu behind it is its own last touch */
+    bool masks;         /* a dense op: the gradient of its input is that of the relu before it */
+    bool done_forward;  /* an activation: another op does it */
+    bool done_backward;
+} fnn_fusion;
+
 struct fnn_engine {
     fnn_program program; /* its arrays are copies in the same block of memory */
-    bool *trainable;     /* by slot: whether it depends on a parameter */
+    fnn_place *places;   /* by slot */
+    fnn_fusion *fusions; /* by op */
     bool couples_rows;   /* whether a batch norm ties the rows of a training batch together */
+    bool limits_norms;   /* whether a parameter has a max_norm */
+    int32_t buffers;     /* of a prediction */
+    int64_t buffer_ld;   /* wide enough for every slot */
+    _Atomic(fnn_spare *) spare; /* memory that no run uses, or NULL: all that ever changes here */
     const fnn_kernels *kernels;
     fnn_dtype dtype;
     int threads;
     int64_t element;  /* bytes of a number */
     int64_t chunk;    /* rows whose slots and gradients are kept at a time, at most */
     int64_t tile;     /* rows of an item of phase A, at most */
+    int64_t small_tile; /* the same in a prediction */
     int64_t row_work; /* multiply-adds of a row's forward pass */
 };
 
@@ -61,6 +90,7 @@ typedef struct {
     /* The workspace, for at most `rows` rows. */
     void *memory;
     int64_t rows, tile;
+    int64_t row_ld; /* where slots share buffers: what a row has there, whatever its width; else 0 */
     fnn_matrix *slots, *gradients; /* by slot */
     char *saved;                   /* by op, two numbers a row, of layer norms only */
     double *row_loss, *hits;
@@ -150,14 +180,14 @@ static inline char *fnn_at(const fnn_engine *engine, const char *base, int64_t e
     return (char *)base + elements * engine->element;
 }
 
-/* The slot that holds what a slot would: in inference dropout does nothing, and its output is its
- * input. The scores are always written where they are wanted. */
-static inline int32_t fnn_source(const fnn_run *run, int32_t slot) {
-    const fnn_program *program = &run->engine->program;
-    while (!run->training && slot > 0 && slot < program->op_count &&
+/* The slot that holds what a slot would: its home, and in inference, where dropout does nothing, that
+ * of the dropout's input. The scores are always written where they are wanted. */
+static inline int32_t fnn_source(const fnn_engine *engine, bool training, int32_t slot) {
+    const fnn_program *program = &engine->program;
+    while (!training && slot > 0 && slot < program->op_count &&
            program->ops[slot - 1].kind == FNN_OP_DROPOUT)
         slot = program->ops[slot - 1].inputs[0];
-    return slot;
+    return engine->places[slot].home;
 }
 
 /* Where a parameter, if there is one, stands in a flat vector. */
@@ -186,6 +216,10 @@ static inline char *fnn_statistics(const fnn_run *run, const fnn_op *op, int whi
 static inline int64_t fnn_leading_dimension(int64_t width) {
     const int64_t ld = (width + 15) / 16 * 16;
     return ld % 128 ? ld : ld + 16;
+}
+
+static inline int64_t fnn_most(int64_t a, int64_t b) {
+    return a > b ? a : b;
 }
 
 static inline int64_t fnn_least(int64_t a, int64_t b) {

@@ -69,10 +69,12 @@ typedef enum { FNN_HEAD_IDENTITY, FNN_HEAD_SOFTMAX, FNN_HEAD_SIGMOID, FNN_HEAD_E
  * sum goes on from the old value. Outputs overlap nothing else unless the definition, in
  * src_c/kernels, allows it. */
 typedef struct {
-    void (*dense_forward)(void *Y, const void *X, const void *W, const void *b, int64_t B,
-                          int64_t I, int64_t O, int64_t ldy, int64_t ldx, int64_t ldw);
-    void (*dense_backward_data)(void *dX, const void *dY, const void *W, bool accumulate, int64_t B,
-                                int64_t I, int64_t O, int64_t lddx, int64_t lddy, int64_t ldw);
+    void (*dense_forward)(void *Y, const void *X, const void *W, const void *b,
+                          fnn_function function, int64_t B, int64_t I, int64_t O, int64_t ldy,
+                          int64_t ldx, int64_t ldw);
+    void (*dense_backward_data)(void *dX, const void *dY, const void *W, const void *X,
+                                bool accumulate, int64_t B, int64_t I, int64_t O, int64_t lddx,
+                                int64_t lddy, int64_t ldw, int64_t ldx);
     void (*dense_backward_weights)(void *dW, void *db, const void *X, const void *dY,
                                    bool accumulate, int64_t B, int64_t I, int64_t O, int64_t lddw,
                                    int64_t ldx, int64_t lddy);

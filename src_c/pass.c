@@ -19,11 +19,12 @@ static int64_t width(const fnn_tile *tile, int32_t slot) {
 }
 
 static fnn_matrix rows_of(const fnn_tile *tile, fnn_matrix m) {
-    return (fnn_matrix){fnn_at(tile->run->engine, m.at, tile->first * m.ld), m.ld};
+    const int64_t apart = tile->run->row_ld ? tile->run->row_ld : m.ld;
+    return (fnn_matrix){fnn_at(tile->run->engine, m.at, tile->first * apart), m.ld};
 }
 
 static fnn_matrix slot(const fnn_tile *tile, int32_t number) {
-    const int32_t source = fnn_source(tile->run, number);
+    const int32_t source = fnn_source(tile->run->engine, tile->run->training, number);
     if (source == 0)
         return tile->X;
     return source == tile->run->engine->program.op_count ? tile->scores
@@ -44,6 +45,7 @@ double fnn_gate_constant(const fnn_run *run, const fnn_op *op) {
 static bool dense_forward(const fnn_tile *tile, const fnn_op *op, fnn_matrix Y, fnn_matrix X) {
     fnn_run *run = tile->run;
     const fnn_engine *e = run->engine;
+    const fnn_function function = e->fusions[op - e->program.ops].relu ? FNN_RELU : FNN_IDENTITY;
     const fnn_parameter *weight = fnn_parameter_of(run, op, 0),
                         *bias = fnn_parameter_of(run, op, 1);
     const char *W = fnn_find(run, run->parameters, weight),
@@ -52,8 +54,8 @@ static bool dense_forward(const fnn_tile *tile, const fnn_op *op, fnn_matrix Y, 
     for (int64_t o = 0; o < O; o += step) {
         const int64_t n = fnn_least(step, O - o);
         e->kernels->dense_forward(fnn_at(e, Y.at, o), X.at, fnn_at(e, W, o),
-                                  b ? fnn_at(e, b, o) : NULL, tile->rows, I, n, Y.ld, X.ld,
-                                  weight->stride);
+                                  b ? fnn_at(e, b, o) : NULL, function, tile->rows, I, n, Y.ld,
+                                  X.ld, weight->stride);
         if (!fnn_go_on(run, tile->worker, tile->rows * I * n))
             return false;
     }
@@ -61,17 +63,19 @@ static bool dense_forward(const fnn_tile *tile, const fnn_op *op, fnn_matrix Y, 
 }
 
 static bool dense_backward_data(const fnn_tile *tile, const fnn_op *op, fnn_matrix dX,
-                                fnn_matrix dY) {
+                                fnn_matrix dY, fnn_matrix X) {
     fnn_run *run = tile->run;
     const fnn_engine *e = run->engine;
+    const bool masks = e->fusions[op - e->program.ops].masks;
     const fnn_parameter *weight = fnn_parameter_of(run, op, 0);
     const char *W = fnn_find(run, run->parameters, weight);
     const int64_t I = weight->rows, O = weight->columns, step = piece(tile->rows, O);
     for (int64_t i = 0; i < I; i += step) {
         const int64_t n = fnn_least(step, I - i);
         e->kernels->dense_backward_data(fnn_at(e, dX.at, i), dY.at,
-                                        fnn_at(e, W, i * weight->stride), op->accumulate[0],
-                                        tile->rows, n, O, dX.ld, dY.ld, weight->stride);
+                                        fnn_at(e, W, i * weight->stride),
+                                        masks ? fnn_at(e, X.at, i) : NULL, op->accumulate[0],
+                                        tile->rows, n, O, dX.ld, dY.ld, weight->stride, X.ld);
         if (!fnn_go_on(run, tile->worker, tile->rows * n * O))
             return false;
     }
@@ -141,7 +145,7 @@ static bool forward(const fnn_tile *tile, const fnn_op *op) {
 /* Whether anybody asks for the gradient of a slot. */
 static bool wanted(const fnn_tile *tile, int32_t number) {
     return number == 0 ? tile->dX.at != NULL
-                       : tile->run->input_gradient || tile->run->engine->trainable[number];
+                       : tile->run->input_gradient || tile->run->engine->places[number].trainable;
 }
 
 static bool backward(const fnn_tile *tile, const fnn_op *op) {
@@ -160,7 +164,7 @@ static bool backward(const fnn_tile *tile, const fnn_op *op) {
         return true;
     switch (op->kind) {
     case FNN_OP_DENSE:
-        return dense_backward_data(tile, op, dX, dY);
+        return dense_backward_data(tile, op, dX, dY, X);
     case FNN_OP_ACTIVATION:
         k->activation_backward(dX.at, dY.at, X.at, Y.at, op->function, op->constant, adds, B, O,
                                dX.ld, dY.ld, X.ld, Y.ld);
@@ -211,17 +215,17 @@ static bool backward(const fnn_tile *tile, const fnn_op *op) {
 }
 
 bool fnn_forward(const fnn_tile *tile) {
-    const fnn_program *program = &tile->run->engine->program;
-    for (int32_t n = 0; n < program->op_count; n++)
-        if (!forward(tile, &program->ops[n]))
+    const fnn_engine *e = tile->run->engine;
+    for (int32_t n = 0; n < e->program.op_count; n++)
+        if (!e->fusions[n].done_forward && !forward(tile, &e->program.ops[n]))
             return false;
     return true;
 }
 
 bool fnn_backward(const fnn_tile *tile) {
-    const fnn_program *program = &tile->run->engine->program;
-    for (int32_t n = program->op_count - 1; n >= 0; n--)
-        if (!backward(tile, &program->ops[n]))
+    const fnn_engine *e = tile->run->engine;
+    for (int32_t n = e->program.op_count - 1; n >= 0; n--)
+        if (!e->fusions[n].done_backward && !backward(tile, &e->program.ops[n]))
             return false;
     return true;
 }

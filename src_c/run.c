@@ -30,6 +30,8 @@ bool fnn_go_on(fnn_run *run, int worker, int64_t work) {
         return true;
     run->work = 0;
     const int64_t now = nanoseconds();
+    if (run->asked_at == 0) /* the first look */
+        run->asked_at = now;
     if (now - run->asked_at < POLL_NANOSECONDS)
         return true;
     run->asked_at = now;
@@ -45,22 +47,39 @@ static fnn_matrix carve_slot(fnn_arena *arena, const fnn_run *run, int32_t slot)
     return (fnn_matrix){fnn_carve(arena, run->rows * ld, engine->element), ld};
 }
 
+/* The slots of a prediction share buffers, the others have memory of their own. */
+static void lay_out_slots(fnn_run *run, fnn_arena *arena, int parts) {
+    const fnn_engine *e = run->engine;
+    const int64_t size = run->rows * e->buffer_ld;
+    char *buffers = NULL;
+    if (parts & FNN_RUN_TILES)
+        buffers = fnn_carve(arena, e->buffers * size, e->element);
+    for (int32_t s = e->program.op_count; s >= 0; s--) {
+        const fnn_place *place = &e->places[s];
+        fnn_matrix slot = {NULL, 0}, gradient = {NULL, 0};
+        if (place->home != s) {
+            if (arena->memory)
+                slot = run->slots[place->home], gradient = run->gradients[place->home];
+        } else if (parts & FNN_RUN_TILES) {
+            slot.ld = fnn_leading_dimension(e->program.slots[s].width);
+            if (place->buffer >= 0 && buffers)
+                slot.at = fnn_at(e, buffers, place->buffer * size);
+        } else if (s > 0 || parts & FNN_RUN_GATHER) { /* else the input is used where it is */
+            slot = carve_slot(arena, run, s);
+        }
+        if (place->home == s && s > 0 && parts & FNN_RUN_BACKWARD)
+            gradient = carve_slot(arena, run, s);
+        if (arena->memory)
+            run->slots[s] = slot, run->gradients[s] = gradient;
+    }
+}
+
 static void lay_out(fnn_run *run, fnn_arena *arena, int parts) {
     const fnn_program *program = &run->engine->program;
     const int64_t rows = run->rows, element = run->engine->element;
     run->slots = fnn_carve(arena, program->slot_count, sizeof(fnn_matrix));
     run->gradients = fnn_carve(arena, program->slot_count, sizeof(fnn_matrix));
-    for (int32_t s = 0; s < program->slot_count; s++) {
-        fnn_matrix slot = {NULL, 0}, gradient = {NULL, 0};
-        if (s > 0 || parts & FNN_RUN_GATHER) /* else the input is used where it is */
-            slot = carve_slot(arena, run, s);
-        if (s > 0 && parts & FNN_RUN_BACKWARD)
-            gradient = carve_slot(arena, run, s);
-        if (arena->memory) {
-            run->slots[s] = slot;
-            run->gradients[s] = gradient;
-        }
-    }
+    lay_out_slots(run, arena, parts);
     run->saved = fnn_carve(arena, 2 * program->op_count * rows, element);
     if (parts & FNN_RUN_LOSS) {
         run->row_loss = fnn_carve(arena, rows, sizeof(double));
@@ -82,40 +101,61 @@ static void lay_out(fnn_run *run, fnn_arena *arena, int parts) {
     }
 }
 
+/* Memory for a run: what the last one left with the engine, where that is enough. A step or a
+ * prediction of a few rows takes less time than to ask the system for it. */
+static char *take_memory(fnn_engine *engine, int64_t bytes) {
+    fnn_spare *spare = atomic_exchange(&engine->spare, NULL);
+    if (spare && spare->bytes >= bytes)
+        return (char *)spare;
+    fnn_free(spare);
+    int64_t all;
+    if (bytes < 0 || __builtin_add_overflow(bytes, SPARE_HEAD, &all))
+        return NULL;
+    spare = fnn_alloc(all, 1);
+    if (spare)
+        spare->bytes = bytes;
+    return (char *)spare;
+}
+
 fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts) {
     const fnn_engine *e = run->engine;
     const bool whole = run->training && e->couples_rows;
+    const int64_t tile = parts & FNN_RUN_TILES ? e->small_tile : e->tile;
     run->rows = whole ? rows : fnn_least(rows, e->chunk);
-    run->tile = whole ? rows : fnn_least(rows, e->tile);
-    run->asked_at = nanoseconds();
+    run->tile = whole ? rows : fnn_least(rows, tile);
     if (rows * e->row_work >= WORK_OF_TWO)
         run->pool = fnn_pool_begin(e->threads);
     run->workers = run->pool ? e->threads : 1;
     if (!whole)
         run->tile = fnn_least(run->tile, (run->rows - 1) / run->workers + 1); /* even shares */
-    if (parts & FNN_RUN_TILES)
+    if (parts & FNN_RUN_TILES) {
         run->rows = run->workers * run->tile;
+        run->row_ld = e->buffer_ld;
+    }
     fnn_arena measure = {NULL, 0};
     lay_out(run, &measure, parts);
-    fnn_arena arena = {measure.used < 0 ? NULL : fnn_alloc(measure.used, 1), 0};
-    if (!arena.memory) {
+    run->memory = take_memory((fnn_engine *)e, measure.used);
+    if (!run->memory) {
         fnn_end(run);
         return FNN_NO_MEMORY;
     }
-    run->memory = arena.memory;
+    fnn_arena arena = {(char *)run->memory + SPARE_HEAD, 0};
     lay_out(run, &arena, parts);
     memset(run->statistics, 0, (size_t)(e->program.state_size * e->element));
     if (parts & FNN_RUN_BACKWARD) {
         fnn_plan_blocks(run, run->blocks);
         /* Rows of weights are padded with 0, and no gradient ever changes that. */
         memset(run->scratch, 0, (size_t)(run->scratch_size * run->workers * e->element));
+        char *flat = parts & FNN_RUN_FLAT ? run->flat : run->gradient;
+        if (flat)
+            memset(flat, 0, (size_t)(e->program.size * e->element));
     }
     return FNN_OK;
 }
 
 void fnn_end(fnn_run *run) {
     fnn_pool_end(run->pool);
-    fnn_free(run->memory);
+    fnn_free(atomic_exchange(&((fnn_engine *)run->engine)->spare, run->memory));
 }
 
 /* ---- Predictions ---------------------------------------------------------------------------- */
@@ -287,8 +327,6 @@ fnn_status fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *o
     if (!batch->weight)
         total = (double)rows;
     run->factor = 1 / total;
-    if (run->gradient)
-        memset(run->gradient, 0, (size_t)(e->program.size * e->element));
     for (int64_t at = 0; at < rows; at += run->B) {
         run->B = fnn_least(run->rows, rows - at);
         run->order = order ? order + at : NULL;
@@ -313,7 +351,7 @@ fnn_status fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *o
         if (atomic_load(&run->interrupted))
             return FNN_INTERRUPTED;
     }
-    *loss += run->optimizer ? penalty : penalties(run);
+    *loss += run->optimizer && !run->gradient ? penalty : penalties(run);
     return atomic_load(&run->diverged) ? FNN_DIVERGED : FNN_OK;
 }
 

@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#define FEW_PARAMETERS 4096
+
 /* How many flat vectors the optimizer remembers. */
 static int moment_count(const fnn_optimizer *o) {
     const bool two = o->kind == FNN_ADAM || o->kind == FNN_NADAM;
@@ -93,6 +95,10 @@ static void update_all(fnn_run *run) {
         if (norm > run->optimizer->clip_norm)
             k->scale(run->gradient, run->optimizer->clip_norm / norm, P);
     }
+    if (run->optimizer->weight_decay == 0 && !e->limits_norms) { /* all alike */
+        fnn_update(run, &(fnn_parameter){0}, 0, P, run->gradient);
+        return;
+    }
     for (int32_t n = 0; n < e->program.parameter_count; n++) {
         const fnn_parameter *p = &e->program.parameters[n];
         fnn_update(run, p, p->offset, p->rows * p->stride, fnn_find(run, run->gradient, p));
@@ -143,8 +149,10 @@ fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, void *state
                    .poll = poll};
     const int64_t most = fnn_least(steps->rows, steps->batch_size);
     /* The norm of the gradient, and the sum over chunks, take the whole of it; and states must not
-     * change where the gradient turns out not to be finite. */
-    const bool flat = optimizer->clip_norm > 0 || most > engine->chunk || engine->couples_rows;
+     * change where the gradient turns out not to be finite. A few parameters are quickest updated by
+     * one call. */
+    const bool flat = optimizer->clip_norm > 0 || most > engine->chunk || engine->couples_rows ||
+                      engine->program.size <= FEW_PARAMETERS;
     fnn_status status = fnn_begin(&run, most,
                                   FNN_RUN_LOSS | FNN_RUN_BACKWARD | (flat ? FNN_RUN_FLAT : 0) |
                                       (steps->order ? FNN_RUN_GATHER : 0));

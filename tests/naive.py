@@ -143,7 +143,7 @@ def gate_backward_beta(dY, U, V, beta):
 # -- dense ---------------------------------------------------------------------------------------
 
 
-def dense_forward(X, W, b):
+def dense_forward(X, W, b, function):
     B, I, O = len(X), len(W), len(W[0])
     Y = [[0.0] * O for _ in range(B)]
     for r in range(B):
@@ -151,16 +151,19 @@ def dense_forward(X, W, b):
             Y[r][o] = 0.0 if b is None else b[o]
             for i in range(I):
                 Y[r][o] += X[r][i] * W[i][o]
+            Y[r][o] = VALUE[function](Y[r][o], 0.0)
     return {"Y": Y}
 
 
-def dense_backward_data(dY, W):
+def dense_backward_data(dY, W, X):
     B, I, O = len(dY), len(W), len(W[0])
     dX = [[0.0] * I for _ in range(B)]
     for r in range(B):
         for i in range(I):
             for o in range(O):
                 dX[r][i] += dY[r][o] * W[i][o]
+            if X is not None:
+                dX[r][i] *= SLOPE["relu"](X[r][i], 0.0)
     return {"dX": dX}
 
 

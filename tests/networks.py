@@ -174,7 +174,7 @@ def _function(X, activation):
 
 def _affine(X, weights, prefix, names):
     W, b = (weights.get(f"{prefix}.{name}") for name in names)
-    return naive.dense_forward(X, W, b)["Y"]
+    return naive.dense_forward(X, W, b, "identity")["Y"]
 
 
 def forward(layers, weights, X, prefix=""):

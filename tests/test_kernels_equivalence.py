@@ -81,7 +81,7 @@ def test_scores_of_any_size_give_probabilities_and_finite_losses(backend, dtype,
 def test_a_sum_over_nothing_is_the_bias_or_zero(backend, dtype):
     X, W, b = np.empty((3, 0), dtype), np.empty((0, 5), dtype), np.arange(5, dtype=dtype)
     Y = np.full((3, 5), np.nan, dtype)
-    backend.kernels.dense_forward(Y, X, W, b)
+    backend.kernels.dense_forward(Y, X, W, b, "identity")
     assert (b == Y).all()
     dW, db = np.full((4, 5), np.nan, dtype), np.full(5, np.nan, dtype)
     backend.kernels.dense_backward_weights(

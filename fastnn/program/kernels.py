@@ -17,20 +17,27 @@ from fastnn.program.update_kernels import UPDATES
 __all__ = ["KERNELS", "Argument", "Kernel", "check_arguments"]
 
 ROWS = (
-    # Y = X @ W + b
+    # Y = f(X @ W + b)
     Kernel(
         "dense_forward",
         (sets("Y", "B,O"), reads("X", "B,I"), reads("W", "I,O"), reads("b", "O", optional=True)),
+        ("function",),
+        functions=("identity", "relu"),
         accumulator="real",
         tolerance="product",
         flops=lambda B, I, O: 2 * B * I * O,
         bytes=lambda B, I, O: B * I + I * O + B * O,
         saves="X",
     ),
-    # dX = dY @ W.T
+    # dX = dY @ W.T, with what is there where it is added to, and where X = relu(.) times its slope
     Kernel(
         "dense_backward_data",
-        (sets("dX", "B,I"), reads("dY", "B,O"), reads("W", "I,O")),
+        (
+            sets("dX", "B,I"),
+            reads("dY", "B,O"),
+            reads("W", "I,O"),
+            reads("X", "B,I", optional=True),
+        ),
         ("accumulate",),
         accumulator="real",
         tolerance="product",

@@ -29,10 +29,11 @@ cdef extern from "fastnn.h" nogil:
         FNN_SGD, FNN_ADAM, FNN_RMSPROP, FNN_ADAGRAD, FNN_NADAM, FNN_LION
 
     ctypedef struct fnn_kernels:
-        void (*dense_forward)(void *, const void *, const void *, const void *, int64_t, int64_t,
-                              int64_t, int64_t, int64_t, int64_t) noexcept nogil
-        void (*dense_backward_data)(void *, const void *, const void *, bint, int64_t, int64_t,
-                                    int64_t, int64_t, int64_t, int64_t) noexcept nogil
+        void (*dense_forward)(void *, const void *, const void *, const void *, fnn_function,
+                              int64_t, int64_t, int64_t, int64_t, int64_t, int64_t) noexcept nogil
+        void (*dense_backward_data)(void *, const void *, const void *, const void *, bint, int64_t,
+                                    int64_t, int64_t, int64_t, int64_t, int64_t,
+                                    int64_t) noexcept nogil
         void (*dense_backward_weights)(void *, void *, const void *, const void *, bint, int64_t,
                                        int64_t, int64_t, int64_t, int64_t, int64_t) noexcept nogil
         void (*activation_forward)(void *, const void *, fnn_function, double, int64_t, int64_t,

@@ -29,21 +29,24 @@ cdef inline int64_t _ld(const real[:, :] X) noexcept nogil:
     return 0 if X is None else X.strides[0] // <int64_t>sizeof(real)
 
 
-def dense_forward(real[:, :] Y, const real[:, :] X, const real[:, :] W, const real[:] b):
+def dense_forward(
+    real[:, :] Y, const real[:, :] X, const real[:, :] W, const real[:] b, str function
+):
+    cdef fnn_function f = FUNCTIONS[function]
     with nogil:
         _table(<real>0).dense_forward(
-            _out(Y), _in(X), _in(W), _in1(b), Y.shape[0], X.shape[1], Y.shape[1], _ld(Y), _ld(X),
+            _out(Y), _in(X), _in(W), _in1(b), f, Y.shape[0], X.shape[1], Y.shape[1], _ld(Y), _ld(X),
             _ld(W)
         )
 
 
 def dense_backward_data(
-    real[:, :] dX, const real[:, :] dY, const real[:, :] W, bint accumulate
+    real[:, :] dX, const real[:, :] dY, const real[:, :] W, const real[:, :] X, bint accumulate
 ):
     with nogil:
         _table(<real>0).dense_backward_data(
-            _out(dX), _in(dY), _in(W), accumulate, dX.shape[0], dX.shape[1], dY.shape[1], _ld(dX),
-            _ld(dY), _ld(W)
+            _out(dX), _in(dY), _in(W), _in(X), accumulate, dX.shape[0], dX.shape[1], dY.shape[1],
+            _ld(dX), _ld(dY), _ld(W), _ld(X)
         )
 
 

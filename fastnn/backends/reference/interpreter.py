@@ -70,7 +70,8 @@ class Pass:
         Y, inputs = self.slots[op.output], [self.slots[s] for s in op.inputs]
         X, weights = inputs[0], self._weights(op)
         if op.kind == "dense":
-            kernels.dense_forward(Y, X, weights[0], weights[1] if len(weights) > 1 else None)
+            bias = weights[1] if len(weights) > 1 else None
+            kernels.dense_forward(Y, X, weights[0], bias, "identity")
         elif op.kind == "activation":
             kernels.activation_forward(Y, X, op.function, op.constant)
         elif op.kind == "softmax":
@@ -121,7 +122,7 @@ class Pass:
         X, dX, accumulate = self.slots[op.inputs[0]], d[op.inputs[0]], op.accumulate[0]
         weights = self._weights(op)
         if op.kind == "dense":
-            kernels.dense_backward_data(dX, dY, weights[0], accumulate)
+            kernels.dense_backward_data(dX, dY, weights[0], None, accumulate)
         elif op.kind == "activation":
             kernels.activation_backward(dX, dY, X, Y, op.function, op.constant, accumulate)
         elif op.kind == "softmax":

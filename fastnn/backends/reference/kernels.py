@@ -29,18 +29,23 @@ def _put(out: Array, value: Array, accumulate: bool) -> None:
         out[...] = value
 
 
-# -- dense: Y = X @ W + b -------------------------------------------------------------------------
+# -- dense: Y = f(X @ W + b) ----------------------------------------------------------------------
 
 
-def dense_forward(Y: Array, X: Array, W: Array, b: Array | None) -> None:
+def dense_forward(Y: Array, X: Array, W: Array, b: Array | None, function: str) -> None:
     Y[...] = X @ W
     if b is not None:
         Y += b
+    Y[...] = FORMULAS[function].value(Y, 0.0)
 
 
-def dense_backward_data(dX: Array, dY: Array, W: Array, accumulate: bool) -> None:
-    # Y = X @ W + b
+def dense_backward_data(
+    dX: Array, dY: Array, W: Array, X: Array | None, accumulate: bool
+) -> None:
+    # Y = X @ W + b, X = relu(.) where it is given
     _put(dX, dY @ W.T, accumulate)
+    if X is not None:
+        dX *= FORMULAS["relu"].derivative(X, X, 0.0)
 
 
 def dense_backward_weights(
