@@ -30,7 +30,7 @@
 
 /* How long somebody who waits stays awake. To wake a sleeper costs both sides several microseconds,
  * and the phases of a step that is worth two threads are at most this far apart. */
-#define SPIN_NANOSECONDS 30000
+#define SPIN_NANOSECONDS 100000
 #define SPINS_PER_LOOK 64 /* at the clock, which costs as much as a pause or two */
 
 #define STACK_BYTES (512 * 1024)
