@@ -14,12 +14,13 @@ $(PYTHON) -m venv $(1) || { echo "$(PYTHON) -m venv failed: install venv (on Deb
 python3-venv) or name another Python, for example PYTHON=python3.12" >&2; exit 1; }
 endef
 
-.PHONY: help demo test test-tsan coverage bench bench-kernels lint format build clean FORCE
+.PHONY: help demo test test-tsan test-sanitized coverage bench bench-kernels lint format build clean FORCE
 .NOTPARALLEL:
 help:
 	@echo 'make demo     train the first network, in a venv of its own'
 	@echo 'make test     build the wheel, install it, test it   (TESTS=tests/test_x.py ARGS="-k name")'
 	@echo 'make test-tsan the thread pool under ThreadSanitizer'
+	@echo 'make test-sanitized   the C core under AddressSanitizer, on every code path (gcc; slow)'
 	@echo 'make coverage the same, and which lines of Python no test ran'
 	@echo 'make lint     ruff, mypy, cython-lint, clang-format'
 	@echo 'make format   rewrite the sources as lint wants them'
@@ -57,6 +58,26 @@ test-tsan:
 	    -o build/pool_tsan -pthread
 	@fixed="$$(setarch -R true 2>/dev/null && echo setarch -R)"; for claim in $(TSAN_CLAIMS); do \
 	    echo "$$claim"; $$fixed build/pool_tsan $$claim || exit 1; done
+
+# The C core, watched for memory that is not its own and for what C leaves undefined; compiling it
+# takes minutes. Python is not built for this, so the runtime of gcc is loaded before it, and its own
+# allocator is left out.
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -g1
+test-sanitized: TESTS = $(patsubst %,tests/test_%.py,kernels_oracle kernels_equivalence \
+    predictions same_bits)
+test-sanitized: .venv-test/.installed
+	CFLAGS='$(SANITIZE)' LDFLAGS='$(SANITIZE)' .venv-test/bin/python setup.py --quiet build \
+	    --build-base build/sanitized --build-lib build/sanitized/lib
+	@mkdir -p build/test-run
+	@cd build/test-run && for isa in avx512 avx2 neon base; do \
+	    FASTNN_ISA=$$isa $(CURDIR)/.venv-test/bin/python -c 'import fastnn.backends.native' \
+	        2>/dev/null || continue; \
+	    echo "$$isa"; \
+	    FASTNN_ISA=$$isa PYTHONPATH=$(CURDIR)/build/sanitized/lib PYTHONMALLOC=malloc \
+	        ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" \
+	        $(CURDIR)/.venv-test/bin/python -m pytest -k native -o timeout=900 $(PYTEST_ARGS) \
+	        || exit 1; \
+	done
 
 coverage: .venv-test/.installed
 	@rm -rf build/test-run && mkdir -p build/test-run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -314,7 +315,20 @@ def _keep_finite(executable: Executable, state: OptimizerState, finite: Any) -> 
 
 
 def _bar(progress: bool, total: int) -> Any:
+    # None draws only where the output is a terminal.
+    return _bars()(total=total, unit="step", disable=None if progress else True, miniters=1)
+
+
+@functools.cache
+def _bars() -> Any:
+    """Return a tqdm without its thread, which even a bar that is not drawn would start.
+
+    Python warns who forks beside a thread. This one looks after bars whose steps get slower than
+    tqdm expected; with ``miniters=1`` it expects nothing, and looks at the clock at every step.
+    """
     from tqdm.auto import tqdm  # loaded by the first fit, not by the import of fastnn
 
-    # None draws only where the output is a terminal.
-    return tqdm(total=total, unit="step", disable=None if progress else True)
+    class Bar(tqdm):  # type: ignore[type-arg]
+        monitor_interval = 0
+
+    return Bar

@@ -13,7 +13,7 @@ from fastnn.program import Program
 
 if importlib.util.find_spec("fastnn.backends.native._core") is None:
     raise ImportError("its compiled part is not installed")
-from fastnn.backends.native import _core, kernels  # noqa: E402 (what is missing is said above)
+from fastnn.backends.native import _core, kernels, threadpool  # noqa: E402 (after that check)
 
 __all__ = ["BACKEND", "NativeBackend", "NativeExecutable"]
 
@@ -97,6 +97,7 @@ class NativeBackend(Backend):
 
     def compile(self, program: Program, dtype: np.dtype[Any], threads: int) -> Executable:
         """Return the Program as an Executable with parameters of 0."""
+        threadpool.register_where_imported()
         return NativeExecutable(program, dtype, threads)
 
     def details(self) -> dict[str, str]:
