@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from cases import Case
 from torch.nn import functional
 
-from peers import Unable
+from peers import Unable, times_of
 
 # Ways to run an optimizer; the fastest is taken, by this many steps each.
 WAYS = ({"foreach": False}, {"foreach": True}, {"fused": True})
@@ -91,6 +92,10 @@ class Trainer:
         self.at = at
         return steps
 
+    def each(self, seconds: float) -> list[float]:
+        """Return the seconds of single steps."""
+        return times_of(partial(self.run, 1), seconds)
+
     def weights(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return weights and biases."""
         return [(la.weight.detach().numpy().T, la.bias.detach().numpy()) for la in self.model[::2]]
@@ -128,6 +133,11 @@ class Predictor:
         for _ in range(calls):
             model(X)
         return calls
+
+    @torch.inference_mode()
+    def each(self, seconds: float) -> list[float]:
+        """Return the seconds of single calls."""
+        return times_of(partial(self.model, self.X), seconds)
 
     @torch.inference_mode()
     def outputs(self) -> np.ndarray:
