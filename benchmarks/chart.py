@@ -16,9 +16,9 @@ __all__ = ["draw_ratios", "draw_scaling"]
 SLOWER, FASTER, MEAN = "0.55", "1.0", "0.15"
 MARKERS = ("o", "s", "^", "D", "v")
 GREYS = ("0.0", "0.35", "0.55", "0.7", "0.2")
-COLUMNS = 3  # panels beside each other
-WIDTH = 8.6  # inches
-NOTE_LETTERS = 175  # of a line under the chart
+WIDTH = 8.6  # inches, of up to three panels beside each other
+PANEL = 2.4  # inches, of one more
+NOTE_LETTERS = 20  # an inch, under the chart
 SETTINGS = {"font.size": 8, "axes.titlesize": 9, "hatch.linewidth": 0.6, "savefig.dpi": 160}
 ROOM = 1.7  # the axis goes on so many times beyond the longest bar, where its figure stands
 
@@ -48,14 +48,19 @@ def draw_ratios(results: list[dict[str, Any]], title: str, note: str, file: Path
     }
     if plt is None or not ratios:
         return False
-    columns = min(COLUMNS, len(ratios))
-    rows = math.ceil(len(ratios) / columns)
+    rows = 1 if len(ratios) < 4 else 2
+    columns = math.ceil(len(ratios) / rows)
     everything = [ratio for found in ratios.values() for ratio in found]
     limits = min(0.8, min(everything) / ROOM), ROOM * max(everything) * 1.3
     with plt.rc_context(SETTINGS):
         height = 1.2 + rows * (0.5 + 0.165 * (len(results) + 1))
         figure, panels = plt.subplots(
-            rows, columns, figsize=(WIDTH, height), sharex=True, sharey=True, squeeze=False
+            rows,
+            columns,
+            figsize=(WIDTH + PANEL * max(0, columns - 3), height),
+            sharex=True,
+            sharey=True,
+            squeeze=False,
         )
         for panel, name in zip(panels.flat, ratios, strict=False):
             _panel(panel, results, name)
@@ -74,8 +79,8 @@ def draw_ratios(results: list[dict[str, Any]], title: str, note: str, file: Path
         for panel in panels.flat:
             panel.minorticks_off()
             panel.tick_params(labelbottom=True)
-        figure.suptitle(f"{title}: how many times as long as fastnn (log scale)", fontweight="bold")
-        _note(figure, f"Left of the line: faster than fastnn. {note}")
+        heading = f"{title}: how many times as long as fastnn (log scale)"
+        _frame(figure, heading, f"Left of the line: faster than fastnn. {note}")
         _save(plt, figure, file)
     return True
 
@@ -111,8 +116,7 @@ def draw_scaling(results: dict[str, Any], note: str, file: Path) -> bool:
             _threads(panels.flat[len(curves)], axis, points)
         for panel in list(panels.flat)[count:]:
             panel.set_visible(False)
-        figure.suptitle("Time of a training step", fontweight="bold")
-        _note(figure, note)
+        _frame(figure, "Time of a training step", note)
         _save(plt, figure, file)
     return True
 
@@ -191,9 +195,11 @@ def _threads(panel: Any, axis: str, points: list[dict[str, Any]]) -> None:
     panel.legend(frameon=False, fontsize=7)
 
 
-def _note(figure: Any, text: str) -> None:
-    lines = textwrap.wrap(text, NOTE_LETTERS)
-    height = figure.get_size_inches()[1]
+def _frame(figure: Any, title: str, text: str) -> None:
+    """Put a title above the panels and a small text below them."""
+    width, height = figure.get_size_inches()
+    lines = textwrap.wrap(text, int(NOTE_LETTERS * width))
+    figure.suptitle(title, fontweight="bold", y=1 - 0.08 / height, va="top")
     figure.text(0.01, 0.05 / height, "\n".join(lines), fontsize=6.5, va="bottom", color="0.25")
     figure.tight_layout(rect=(0, (0.1 + 0.13 * len(lines)) / height, 1, 1))
 

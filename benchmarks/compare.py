@@ -27,7 +27,7 @@ __all__ = ["main"]
 
 PARTS = ("training", "inference", "busy", "cost")
 DEFAULT_THREADS = ["1", "all"]
-BUSY_SECONDS = 2.0  # a turn of a contestant; a percentile needs many steps
+BUSY_SECONDS = 4.0  # a turn of a contestant; a percentile needs many steps
 
 # --quick: few rounds, short epochs, and these cases where none is named.
 QUICK = Settings(rounds=3, seconds=0.05, call_seconds=0.05)

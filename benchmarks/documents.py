@@ -48,7 +48,8 @@ def write(results: dict[str, Any], root: Path = store.ROOT) -> None:
     for (part, threads), measured in groups(results).items():
         name = f"benchmarks-{part}-{threads}.png"
         title = f"{part.capitalize()}, {report.plural(measured[0]['threads'])}"
-        note = chart_note(results, measured)
+        roofs = [m["roof"] for m in measured if m["threads"] > 1]
+        note = chart_note(results, roofs)
         if chart.draw_ratios(measured, title, note, root / IMAGES / name):
             print(f"{IMAGES}/{name}: drawn")
             told[f"{part} {threads} chart"] = f"![{title}: times as long as fastnn]({HERE}/{name})"
@@ -62,7 +63,8 @@ def write(results: dict[str, Any], root: Path = store.ROOT) -> None:
 def write_scaling(results: dict[str, Any], root: Path = store.ROOT) -> None:
     """Put the tables of the curves into the documents, and draw them."""
     told = scaling_blocks(results)
-    if chart.draw_scaling(results, chart_note(results, []), root / IMAGES / "scaling.png"):
+    roofs = [point["roof"] for points in results["axes"].values() for point in points]
+    if chart.draw_scaling(results, chart_note(results, roofs), root / IMAGES / "scaling.png"):
         print(f"{IMAGES}/scaling.png: drawn")
         told["scaling chart"] = f"![time of a step and its bounds]({HERE}/scaling.png)"
     replace_blocks(told, root)
@@ -100,8 +102,8 @@ def scaling_blocks(results: dict[str, Any]) -> dict[str, str]:
     return {"scaling": "\n\n".join(parts)}
 
 
-def chart_note(results: dict[str, Any], measured: list[dict[str, Any]]) -> str:
-    """Return the line that says where, when and with what figures were measured."""
+def chart_note(results: dict[str, Any], roofs: list[dict[str, Any]]) -> str:
+    """Return the line that says where, when and with what; and how far the cores were, if told."""
     runs = results["runs"]
     commits = ", ".join(dict.fromkeys(run["commit"] for run in runs if run["commit"]))
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
@@ -110,8 +112,8 @@ def chart_note(results: dict[str, Any], measured: list[dict[str, Any]]) -> str:
         f"{machine['cpu']}, {machine['usable cores']} cores, float32, {runs[-1]['date']}, "
         f"commit {commits}; {versions}"
     )
-    if measured and measured[0]["threads"] > 1:
-        told = [m["roof"][when]["ping_pong"] for m in measured for when in ("before", "after")]
+    if roofs:
+        told = [roof[when]["ping_pong"] for roof in roofs for when in ("before", "after")]
         if None not in told:
             line += f"; core to core {min(told):.0f} to {max(told):.0f} ns"
     return line

@@ -52,8 +52,8 @@ class Settings:
     """
 
     rounds: int = 7
-    seconds: float = 0.3
-    call_seconds: float = 0.15
+    seconds: float = 0.25
+    call_seconds: float = 0.1
 
 
 def cores_for(threads: str) -> list[int]:

@@ -169,6 +169,7 @@ def latency_table(measured: list[dict[str, Any]]) -> tuple[list[str], list[list[
 def busy_table(measured: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Return the table of single steps beside busy processes; brackets: times the quiet median."""
     columns = ["net, batch", "", "quiet p50 µs", "quiet p99", "busy p50", "busy p99", "busy worst"]
+    columns.append("steps, quiet and busy")
     rows = []
     for result in measured:
         for name, entry in result["contestants"].items():
@@ -180,7 +181,8 @@ def busy_table(measured: list[dict[str, Any]]) -> tuple[list[str], list[list[str
                 f"{microseconds(busy[key])} ({number(busy[key] / quiet['p50'])}×)"
                 for key in ("p50", "p99", "worst")
             ]
-            rows.append([result["name"], name, *calm, *loud, core_to_core(result["roof"])])
+            steps = f"{quiet['count']}, {busy['count']}"
+            rows.append([result["name"], name, *calm, *loud, steps, core_to_core(result["roof"])])
     return [*columns, "core to core"], rows
 
 

@@ -225,7 +225,7 @@ def test_documents_and_charts_are_written_from_results(tmp_path, capsys):
     assert "no C compiler was found" in text
     assert "compilation and warm-up: at most NumPy 12 s" in text
     assert "| 4-6-3 | 1 / 2 |" in text
-    assert "| 1 (1×) | 4 (4×) | 9 (9×) | 40–190 ns far |" in text
+    assert "| 1 (1×) | 4 (4×) | 9 (9×) | 100, 100 | 40–190 ns far |" in text
     assert "| NumPy | 70 | 50 | – | 90 | 2 |" in text
     assert "README.md: written" in capsys.readouterr().out
     assert not [line for line in text.splitlines() if len(line) > 100 and line[0] not in "|<"]
