@@ -82,8 +82,8 @@ def shares(roof: dict[str, float | None], measuring: machine.Roof) -> Any:
 
 
 def pytest_benchmark_update_machine_info(config: Any, machine_info: dict[str, Any]) -> None:
-    """Describe the machine in the file of a run, without its name in the network."""
-    machine_info["node"] = "machine"
+    """Describe the machine in the file of a run, without its name and the build of its kernel."""
+    machine_info |= {"node": "machine", "release": ""}
     machine_info |= machine.describe()
 
 
