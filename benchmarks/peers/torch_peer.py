@@ -48,6 +48,16 @@ def set_weights(model: torch.nn.Sequential, case: Case) -> None:
             layer.bias.copy_(torch.from_numpy(bias))
 
 
+def compiled(function: Any) -> Any:
+    """Return a function compiled for the shapes of one case.
+
+    What earlier cases left is forgotten: after a second shape the compiler writes code for any
+    shape, and after eight it gives up and runs eagerly, without a word.
+    """
+    torch.compiler.reset()
+    return torch.compile(function, dynamic=False)
+
+
 class Trainer:
     """Steps in a Python loop over resident batches. Mode ``compiled`` compiles the loss."""
 
@@ -59,7 +69,7 @@ class Trainer:
         compute = functional.mse_loss if case.loss == "mse" else functional.cross_entropy
         self.loss = lambda x, target: compute(self.model(x), target)
         if mode == "compiled":
-            self.loss = torch.compile(self.loss)
+            self.loss = compiled(self.loss)
         self.way = WAYS[0]
         self.at = 0
         self._optimizer()
@@ -123,7 +133,7 @@ class Predictor:
         self.X = torch.from_numpy(case.data()[0])
         self.model = torch.nn.Sequential(*build(case), torch.nn.Softmax(dim=1)).eval()
         if mode == "compiled":
-            self.model = torch.compile(self.model)
+            self.model = compiled(self.model)
         self.run(3)
 
     @torch.inference_mode()
