@@ -14,7 +14,8 @@ $(PYTHON) -m venv $(1) || { echo "$(PYTHON) -m venv failed: install venv (on Deb
 python3-venv) or name another Python, for example PYTHON=python3.12" >&2; exit 1; }
 endef
 
-.PHONY: help demo test test-tsan test-sanitized coverage bench bench-kernels lint format build clean FORCE
+.PHONY: help demo test test-tsan test-sanitized test-exhaustive coverage bench bench-kernels \
+    bench-scaling bench-write lint format build clean FORCE
 .NOTPARALLEL:
 help:
 	@echo 'make demo     train the first network, in a venv of its own'
@@ -25,7 +26,9 @@ help:
 	@echo 'make lint     ruff, mypy, cython-lint, clang-format'
 	@echo 'make format   rewrite the sources as lint wants them'
 	@echo 'make build    the wheel and the sdist, into dist/'
-	@echo 'make bench    fastnn beside other libraries   (ARGS=--quick, ARGS=--help)'
+	@echo 'make bench    fastnn beside other libraries   (ARGS=--quick, ARGS=--write, ARGS=--help)'
+	@echo 'make bench-scaling   how a step grows with width, batch, depth and threads   (ARGS=--write)'
+	@echo 'make bench-write     the results into README.md and docs, without measuring'
 	@echo 'make bench-kernels   every kernel and network alone, for pytest-benchmark compare'
 	@echo 'make clean    remove all that these made, the venvs included'
 	@echo 'PYTHON=python3.12 chooses the interpreter of new venvs (make clean drops the old ones)'
@@ -111,17 +114,22 @@ build: .venv-test/.venv
 # The benchmarks: of the installed package too. BENCH_PYTHON=... names a Python that has fastnn, and
 # of the other libraries whichever are to be compared, instead of a venv with all of them.
 BENCH_PYTHON ?= .venv-bench/bin/python
-KERNEL_RUNS := $(CURDIR)/build/benchmarks/kernels
+BENCH_VENV = $(filter .venv-bench/%,$(BENCH_PYTHON:python=.installed))
 
-bench: $(filter .venv-bench/%,$(BENCH_PYTHON:python=.installed))
+bench: $(BENCH_VENV)
 	$(BENCH_PYTHON) benchmarks/compare.py $(ARGS)
 
-bench-kernels: $(filter .venv-bench/%,$(BENCH_PYTHON:python=.installed))
+bench-scaling: $(BENCH_VENV)
+	$(BENCH_PYTHON) benchmarks/scaling.py $(ARGS)
+
+bench-write: $(BENCH_VENV)
+	$(BENCH_PYTHON) benchmarks/documents.py $(ARGS)
+
+bench-kernels: $(BENCH_VENV)
 	@mkdir -p build/benchmarks/run
 	cd build/benchmarks/run && $(abspath $(BENCH_PYTHON)) -m pytest \
 	    -c $(CURDIR)/benchmarks/pytest.ini -p no:cacheprovider \
-	    --benchmark-storage=file://$(KERNEL_RUNS) --benchmark-autosave $(CURDIR)/benchmarks $(ARGS)
-	@echo 'compare runs: pytest-benchmark --storage=file://$(KERNEL_RUNS) compare'
+	    --benchmark-autosave $(CURDIR)/benchmarks $(ARGS)
 
 .venv-bench/bin/.installed: $(SOURCES)
 	@test -x .venv-bench/bin/pip || $(call new_venv,.venv-bench)

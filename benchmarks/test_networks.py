@@ -38,7 +38,7 @@ def test_training(benchmark: Any, backend: str, case: Case, threads: int, shares
     net = network(case, backend, threads)
     with machine.pinned(machine.cores()[-threads:]):
         benchmark(net.fit, X, y, batch_size=case.batch, progress=False)
-    shares(benchmark, case.flops * case.steps / threads, case.bytes * case.steps)
+    shares(benchmark, case.flops * case.steps, case.bytes * case.steps, threads=threads)
     if benchmark.stats is not None:
         step = benchmark.stats.stats.median / case.steps
         benchmark.extra_info["us a step"] = round(1e6 * step, 3)
@@ -52,4 +52,4 @@ def test_prediction(benchmark: Any, backend: str, case: Case, threads: int, shar
     net = network(case, backend, threads)
     with machine.pinned(machine.cores()[-threads:]):
         benchmark(net.predict, X)
-    shares(benchmark, case.flops / threads, case.bytes)
+    shares(benchmark, case.flops, case.bytes, threads=threads)
