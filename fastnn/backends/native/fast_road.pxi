@@ -7,7 +7,7 @@ from cpython.buffer cimport (
     PyObject_GetBuffer,
 )
 from libc.stdint cimport uintptr_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from numpy import empty as _empty, ndarray as _ndarray
 
@@ -148,7 +148,7 @@ cdef class FastRoad:
     cdef _Held parameters, states
     cdef const char *format
     cdef object real
-    cdef bint takes_labels, takes_values
+    cdef bint takes_labels, takes_values, at_least_0, at_most_1
     cdef int64_t few_rows
 
     def __cinit__(self, Engine engine, program, parameters, states):
@@ -157,7 +157,10 @@ cdef class FastRoad:
         self.format = FLOAT32 if engine.dtype == FNN_FLOAT32 else FLOAT64
         self.real = parameters.dtype
         self.takes_labels = program.loss.targets == "classes"
-        self.takes_values = program.loss.targets == "values"
+        # Signs are rewritten, and the sums of rows of class probabilities are looked at.
+        self.takes_values = program.loss.targets in ("values", "counts", "probabilities")
+        self.at_least_0 = program.loss.targets in ("counts", "probabilities")
+        self.at_most_1 = program.loss.targets == "probabilities"
         elements = sum(slot.width for slot in program.slots)
         self.few_rows = WORK_WITH_GIL // (program.size + WORK_OF_ELEMENT * <int64_t>elements)
 
@@ -217,7 +220,7 @@ cdef class FastRoad:
             PyBuffer_Release(&x)
 
 
-# -- inside: the buffers fit, their values are not known yet ----------------------------------------
+# -- the buffers fit, their values are not known yet ----------------------------------------------
 
 cdef bint _is_finite(fnn_dtype dtype, const Py_buffer *view) noexcept nogil:
     cdef int64_t count = view.len // view.itemsize
@@ -292,14 +295,14 @@ cdef object _step_plain(
     if self.takes_labels:
         batch.Y, batch.labels = NULL, <const int64_t *>t.buf
     if rows <= self.few_rows // PASSES_OF_STEP:
-        sound = _is_sound(&run, x, t, &batch, engine.outputs)
+        sound = _is_finite(run.dtype, x) and _is_target(self, t)
         if sound:
             status = _take_step(&run, &batch, &steps, NULL)
     else:
         raised = []
         poll = fnn_poll(ask=_ask, context=<void *>raised)
         with nogil:
-            sound = _is_sound(&run, x, t, &batch, engine.outputs)
+            sound = _is_finite(run.dtype, x) and _is_target(self, t)
             if sound:
                 status = _take_step(&run, &batch, &steps, &poll)
     if not sound:
@@ -309,16 +312,30 @@ cdef object _step_plain(
     return run.loss, run.finite
 
 
-cdef bint _is_sound(
-    const _training *run, const Py_buffer *x, const Py_buffer *t, const fnn_batch *batch,
-    int64_t outputs
-) noexcept nogil:
-    """Tell whether all values of the batch may go into a network."""
-    if not _is_finite(run.dtype, x):
-        return False
-    if batch.labels is not NULL:
-        return fnn_first_outside(batch.labels, batch.rows, outputs) < 0
-    return _is_finite(run.dtype, t)
+cdef bint _is_target(FastRoad self, const Py_buffer *t) noexcept nogil:
+    """Tell whether all targets are what the loss takes."""
+    cdef fnn_dtype dtype = self.engine.dtype
+    if self.takes_labels:
+        return fnn_first_outside(<const int64_t *>t.buf, t.shape[0], self.engine.outputs) < 0
+    return _is_finite(dtype, t) and (not self.at_least_0 or _is_cut(dtype, t, self.at_most_1))
+
+
+cdef bint _is_cut(fnn_dtype dtype, const Py_buffer *t, bint at_most_1) noexcept nogil:
+    """Tell whether no target is below 0, or above 1: whether cutting them there changes none.
+
+    A target of -0.0 is changed; so is none where there is no memory. The thorough road follows.
+    """
+    cdef const fnn_kernels *kernels = fnn_kernels_of(dtype)
+    cdef int64_t count = t.len // t.itemsize
+    cdef void *cut = fnn_alloc(t.len, 1)
+    cdef bint same = False
+    if cut is not NULL:
+        kernels.activation_forward(cut, t.buf, FNN_RELU, 0, 1, count, count, count)
+        if at_most_1:
+            kernels.clip(cut, 1, count)
+        same = memcmp(cut, t.buf, t.len) == 0
+        fnn_free(cut)
+    return same
 
 
 cdef fnn_status _take_step(
