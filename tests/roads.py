@@ -124,6 +124,9 @@ LAYOUTS = {
     "every other column": lambda X: np.repeat(X, 2, axis=-1)[..., ::2],
     "every other row": lambda X: np.repeat(X, 2, axis=0)[::2],
     "backwards": lambda X: X[::-1][..., ::-1],
+    "overlapping rows": lambda X: np.lib.stride_tricks.as_strided(
+        np.tile(X.reshape(-1), 2), X.shape, (*X.strides[:-1], 2 * X.itemsize)
+    ),
     "broadcast": lambda X: np.broadcast_to(X[:1], X.shape),
     "unaligned": moved,
     "list": lambda X: X.tolist(),
