@@ -44,6 +44,17 @@ def test_training(benchmark: Any, backend: str, case: Case, threads: int, shares
         benchmark.extra_info["us a step"] = round(1e6 * step, 3)
 
 
+@pytest.mark.parametrize("case", TRAINING, ids=lambda case: case.name.replace(", ", "-"))
+def test_single_step(benchmark: Any, backend: str, case: Case, shares: Any) -> None:
+    """Time a call of train_batch, on one thread."""
+    X, y = case.shortened(0).data()
+    X, y = X[: case.batch], y[: case.batch]
+    net = network(case, backend, 1)
+    with machine.pinned(machine.cores()[-1:]):
+        benchmark(net.train_batch, X, y)
+    shares(benchmark, case.flops, case.bytes)
+
+
 @pytest.mark.parametrize("threads", THREADS)
 @pytest.mark.parametrize("case", INFERENCE, ids=lambda case: case.name.replace(", ", "-"))
 def test_prediction(benchmark: Any, backend: str, case: Case, threads: int, shares: Any) -> None:

@@ -16,7 +16,7 @@ from fastnn.backends import Batch, Executable, OptimizerState
 from fastnn.callbacks import Callback, Run
 from fastnn.errors import DivergenceError
 
-__all__ = ["History", "TrainingState", "take_step", "train"]
+__all__ = ["History", "TrainingState", "take_step", "train", "try_step"]
 
 # How long a native call lasts at most while somebody watches: long enough to cost nothing, short
 # enough for a bar that moves.
@@ -290,13 +290,33 @@ def take_step(executable: Executable, state: TrainingState, batch: Batch, seed: 
     """
     loss, share = np.empty(1), np.empty(1)
     optimizer = state.optimizer
-    rate = optimizer.rates(np.array([optimizer.step]), np.array([float(optimizer.epochs)]))
+    rate = np.array([optimizer.next_rate()])
     finite = executable.parameters.copy(), executable.states.copy()
     taken = executable.run_steps(batch, None, len(batch), optimizer, rate, seed, loss, share)
     if not taken or not _is_finite(executable, optimizer):
         _keep_finite(executable, optimizer, finite)
         raise DivergenceError(optimizer.step, state.epochs + 1, float(loss[0]))
     return float(loss[0])
+
+
+def try_step(
+    executable: Executable, state: TrainingState, X: Any, y: Any, seed: int
+) -> float | None:
+    """Do as `take_step` on what a user brought, if it fits as it is; else return None.
+
+    Raises
+    ------
+    DivergenceError
+        When the loss, its gradient or what was updated is not finite; the parameters are finite.
+    """
+    optimizer = state.optimizer
+    told = executable.try_step(X, y, optimizer, optimizer.next_rate(), seed)
+    if told is None:
+        return None
+    loss, finite = told
+    if not finite:
+        raise DivergenceError(optimizer.step, state.epochs + 1, loss)
+    return loss
 
 
 def _is_finite(executable: Executable, state: OptimizerState) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn.backends.base import Backend, Batch, Executable, OptimizerState
+from fastnn.optimizers import Optimizer
 from fastnn.program import Program
 
 if importlib.util.find_spec("fastnn.backends.native._core") is None:
@@ -26,10 +27,21 @@ class NativeExecutable(Executable):
     def __init__(self, program: Program, dtype: np.dtype[Any], threads: int) -> None:
         super().__init__(program, dtype, threads)
         self._engine = _core.Engine(program, dtype.name, threads)
+        self._fast = _core.FastRoad(self._engine, program, self.parameters, self.states)
+
+    def new_state(self, optimizer: Optimizer) -> OptimizerState:
+        """Return the state of an optimizer that has taken no step."""
+        state = super().new_state(optimizer)
+        state.prepared = _core.PreparedOptimizer(optimizer, state.moments)
+        return state
 
     def predict(self, X: Array, out: Array) -> None:
         """Write the predictions, the head applied, for `X` (B, I) into `out` (B, O)."""
         self._engine.predict(self.parameters, self.states, X, out)
+
+    def try_predict(self, X: Any, out: Any) -> Array | None:
+        """Return predictions if `X` and `out` fit as they are; see the base class."""
+        return self._fast.predict(self.parameters, self.states, X, out)
 
     def evaluate(self, batch: Batch) -> tuple[float, float]:
         """Return the mean loss with penalties, and the share of right outputs."""
@@ -88,6 +100,12 @@ class NativeExecutable(Executable):
             hits,
         )
 
+    def try_step(
+        self, X: Any, y: Any, state: OptimizerState, rate: float, seed: int
+    ) -> tuple[float, bool] | None:
+        """Take one step if `X` and `y` fit as they are; see the base class."""
+        return self._fast.step(self.parameters, self.states, X, y, state, rate, seed)
+
 
 class NativeBackend(Backend):
     """The C core."""
@@ -99,6 +117,10 @@ class NativeBackend(Backend):
         """Return the Program as an Executable with parameters of 0."""
         threadpool.register_where_imported()
         return NativeExecutable(program, dtype, threads)
+
+    def first_nonfinite(self, array: Array) -> int:
+        """Return the flat position of the first NaN or infinity, or -1; see the base class."""
+        return _core.first_nonfinite_of(array)
 
     def details(self) -> dict[str, str]:
         """Return the code path, why it was chosen, and the compiler of the core."""

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn.backends.base import OptimizerState
+from fastnn.optimizers import Optimizer
 from fastnn.program import Program
 
 Array = npt.NDArray[Any]
@@ -16,6 +17,7 @@ def isa() -> tuple[str, str]: ...
 def compiler() -> str: ...
 def philox4x32(counter: Sequence[int], key: Sequence[int]) -> tuple[int, int, int, int]: ...
 def fail_allocation_after(count: int) -> None: ...
+def first_nonfinite_of(array: Array) -> int: ...
 
 class Engine:
     def __init__(self, program: Program, dtype: str, threads: int) -> None: ...
@@ -48,3 +50,22 @@ class Engine:
         losses: npt.NDArray[np.float64],
         hits: npt.NDArray[np.float64],
     ) -> int: ...
+
+class PreparedOptimizer:
+    def __init__(self, optimizer: Optimizer, moments: Array) -> None: ...
+
+class FastRoad:
+    def __init__(
+        self, engine: Engine, program: Program, parameters: Array, states: Array
+    ) -> None: ...
+    def predict(self, parameters: Array, states: Array, X: Any, out: Any) -> Array | None: ...
+    def step(
+        self,
+        parameters: Array,
+        states: Array,
+        X: Any,
+        y: Any,
+        state: OptimizerState,
+        rate: float,
+        seed: int,
+    ) -> tuple[float, bool] | None: ...
