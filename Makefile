@@ -14,13 +14,14 @@ $(PYTHON) -m venv $(1) || { echo "$(PYTHON) -m venv failed: install venv (on Deb
 python3-venv) or name another Python, for example PYTHON=python3.12" >&2; exit 1; }
 endef
 
-.PHONY: help demo test test-tsan coverage bench bench-kernels lint format build clean FORCE
+.PHONY: help demo test test-tsan test-exhaustive coverage bench bench-kernels lint format build clean FORCE
 .NOTPARALLEL:
 help:
 	@echo 'make demo     train the first network, in a venv of its own'
 	@echo 'make test     build the wheel, install it, test it   (TESTS=tests/test_x.py ARGS="-k name")'
 	@echo 'make test-tsan the thread pool under ThreadSanitizer'
-	@echo 'make coverage the same, and which lines of Python no test ran'
+	@echo 'make test-exhaustive  exp, tanh and the others at every float32 (ARGS=exp: one)'
+	@echo 'make coverage make test, and which lines of Python no test ran'
 	@echo 'make lint     ruff, mypy, cython-lint, clang-format'
 	@echo 'make format   rewrite the sources as lint wants them'
 	@echo 'make build    the wheel and the sdist, into dist/'
@@ -57,6 +58,10 @@ test-tsan:
 	    -o build/pool_tsan -pthread
 	@fixed="$$(setarch -R true 2>/dev/null && echo setarch -R)"; for claim in $(TSAN_CLAIMS); do \
 	    echo "$$claim"; $$fixed build/pool_tsan $$claim || exit 1; done
+
+# Every function on every path at all 2**32 numbers: some minutes a function on one core.
+test-exhaustive:
+	$(PYTHON) tests/ulp.py $(ARGS)
 
 coverage: .venv-test/.installed
 	@rm -rf build/test-run && mkdir -p build/test-run
