@@ -22,7 +22,8 @@ help:
 	@echo 'make test     build the wheel, install it, test it   (TESTS=tests/test_x.py ARGS="-k name")'
 	@echo 'make test-tsan the thread pool under ThreadSanitizer'
 	@echo 'make test-sanitized   the C core under AddressSanitizer, on every code path (gcc; slow)'
-	@echo 'make coverage the same, and which lines of Python no test ran'
+	@echo 'make test-exhaustive  exp, tanh and the others at every float32 (ARGS=exp: one)'
+	@echo 'make coverage make test, and which lines of Python no test ran'
 	@echo 'make lint     ruff, mypy, cython-lint, clang-format'
 	@echo 'make format   rewrite the sources as lint wants them'
 	@echo 'make build    the wheel and the sdist, into dist/'
@@ -81,6 +82,10 @@ test-sanitized: .venv-test/.installed
 	        $(CURDIR)/.venv-test/bin/python -m pytest -k native -o timeout=900 $(PYTEST_ARGS) \
 	        || exit 1; \
 	done
+
+# Every function on every path at all 2**32 numbers: some minutes a function on one core.
+test-exhaustive:
+	$(PYTHON) tests/ulp.py $(ARGS)
 
 coverage: .venv-test/.installed
 	@rm -rf build/test-run && mkdir -p build/test-run
