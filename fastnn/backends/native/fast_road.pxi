@@ -46,7 +46,10 @@ cdef class _Held:
 
 
 cdef bint _has_format(const Py_buffer *view, const char *formats) noexcept:
-    """Tell whether the elements are of a format in native byte order: one letter of `formats`."""
+    """Tell whether the elements are of a format, one letter of `formats`.
+
+    NumPy writes a sign before the letter where bytes are swapped or elements not aligned.
+    """
     while formats[0]:
         if view.format[0] == formats[0] and view.format[1] == 0:
             return True
