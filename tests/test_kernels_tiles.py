@@ -46,9 +46,9 @@ def multiply(kernels, name, A, B, dtype, start=None):
     add = start is not None
     with np.errstate(all="ignore"):
         if name == "dense_forward":
-            kernels.dense_forward(C, A, B, None)
+            kernels.dense_forward(C, A, B, None, "identity")
         elif name == "dense_backward_data":
-            kernels.dense_backward_data(C, A, np.ascontiguousarray(B.T), add)
+            kernels.dense_backward_data(C, A, np.ascontiguousarray(B.T), None, add)
         else:
             kernels.dense_backward_weights(C, None, np.ascontiguousarray(A.T), B, add)
     return C
@@ -140,8 +140,8 @@ def check_all(kernels, name, dtype):
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_of_a_tile_is_found(fault):
-    def dense_forward(C, A, B, b):
-        judge.REFERENCE.dense_forward(C, A, B, b)
+    def dense_forward(C, A, B, b, function):
+        judge.REFERENCE.dense_forward(C, A, B, b, function)
         fault(A, B, C)
 
     with pytest.raises(AssertionError):

@@ -39,9 +39,7 @@ def dense_forward(Y: Array, X: Array, W: Array, b: Array | None, function: str) 
     Y[...] = FORMULAS[function].value(Y, 0.0)
 
 
-def dense_backward_data(
-    dX: Array, dY: Array, W: Array, X: Array | None, accumulate: bool
-) -> None:
+def dense_backward_data(dX: Array, dY: Array, W: Array, X: Array | None, accumulate: bool) -> None:
     # Y = X @ W + b, X = relu(.) where it is given
     _put(dX, dY @ W.T, accumulate)
     if X is not None:
