@@ -1,5 +1,8 @@
 """Whole networks predict what their layers say, and evaluate what they predict."""
 
+import subprocess
+import sys
+
 import naive
 import networks
 import numpy as np
@@ -7,7 +10,7 @@ import pytest
 import tolerance
 from networks import fn, losses
 
-from fastnn.backends import get
+from fastnn.backends import available, get
 from fastnn.optimizers import SGD
 
 SEEDS = range(30)
@@ -155,3 +158,25 @@ def agree(compiled, dtype, described, rows):
         told.append([*outputs, executable.parameters, loss, hits])
     for got, want in zip(*told, strict=True):
         close(got, want, dtype)
+
+
+MANY_ROWS = """
+import resource
+import numpy as np
+import fastnn as fn
+
+net = fn.Network([fn.Dense(512, "relu")] * 6 + [fn.Dense(2)], input_size=4, backend="native")
+X, out = np.ones((200_000, 4), "float32"), np.ones((200_000, 2), "float32")
+net.predict(X[:1000], out=out[:1000])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+net.predict(X, out=out)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif("native" not in available(), reason="a promise of the native backend")
+def test_many_rows_need_no_more_memory_than_a_thousand():
+    told = subprocess.run(
+        [sys.executable, "-c", MANY_ROWS], capture_output=True, text=True, check=True
+    )
+    assert int(told.stdout) < 2048, "KB: a slot of the rows would take 400,000"
