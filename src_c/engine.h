@@ -46,6 +46,7 @@ struct fnn_engine {
     int64_t buffer_ld;   /* wide enough for every slot */
     _Atomic(fnn_spare *) spare; /* memory that no run uses, or NULL: all that ever changes here */
     const fnn_kernels *kernels;
+    fnn_bfloat16 bfloat16;
     fnn_dtype dtype;
     int threads;
     int64_t element;  /* bytes of a number */
@@ -81,6 +82,7 @@ typedef struct {
 typedef struct {
     const fnn_engine *engine;
     char *parameters, *states;
+    const fnn_bfloat16 *bfloat16; /* NULL unless the parameters are prepared for it */
     char *gradient; /* the flat vector, or NULL */
     char *input_gradient;
     bool training; /* whether dropout is on, and batch norms look at the batch */

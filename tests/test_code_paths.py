@@ -10,7 +10,12 @@ import pytest
 from fastnn import backends
 
 PATHS = ("base", "avx2", "avx512", "neon")
-FILES = ("test_kernels_oracle.py", "test_kernels_equivalence.py", "test_same_bits.py")
+FILES = (
+    "test_kernels_oracle.py",
+    "test_kernels_equivalence.py",
+    "test_same_bits.py",
+    "test_bfloat16.py",
+)
 HERE = Path(__file__).parent
 
 pytestmark = pytest.mark.skipif(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastnn.backends.base import Backend, Batch, Executable, OptimizerState
+from fastnn.backends.base import Backend, Batch, Executable, OptimizerState, aligned_zeros
 from fastnn.program import Program
 
 if importlib.util.find_spec("fastnn.backends.native._core") is None:
@@ -26,10 +26,28 @@ class NativeExecutable(Executable):
     def __init__(self, program: Program, dtype: np.dtype[Any], threads: int) -> None:
         super().__init__(program, dtype, threads)
         self._engine = _core.Engine(program, dtype.name, threads)
+        self._kept: tuple[object, Array] = None, self.parameters
 
-    def predict(self, X: Array, out: Array) -> None:
-        """Write the predictions, the head applied, for `X` (B, I) into `out` (B, O)."""
-        self._engine.predict(self.parameters, self.states, X, out)
+    def predict(self, X: Array, out: Array, *, bfloat16: bool = False) -> None:
+        """Write the predictions for `X` (B, I) into `out` (B, O); see the base class."""
+        if bfloat16:
+            _core.predict_bfloat16(self._engine, self._prepared(), self.states, X, out)
+        else:
+            self._engine.predict(self.parameters, self.states, X, out)
+
+    def _prepared(self) -> Array:
+        """Return the parameters with weights of bfloat16, made anew where they may have changed.
+
+        Stamp and loan are looked at before the parameters: a loan behind that has another stamp.
+        """
+        stamp, (kept, prepared) = self._stamp, self._kept
+        if kept is not stamp:
+            lent = self._lent() is not None
+            prepared = aligned_zeros(self.parameters.shape, self.dtype)
+            _core.prepare_bfloat16(self._engine, prepared, self.parameters)
+            if not lent:
+                self._kept = stamp, prepared
+        return prepared
 
     def evaluate(self, batch: Batch) -> tuple[float, float]:
         """Return the mean loss with penalties, and the share of right outputs."""
@@ -73,20 +91,23 @@ class NativeExecutable(Executable):
         hits: npt.NDArray[np.float64],
     ) -> int:
         """Take training steps, one for each learning rate; see the base class."""
-        return self._engine.run_steps(
-            self.parameters,
-            self.states,
-            batch.X,
-            batch.Y,
-            batch.weight,
-            order,
-            batch_size,
-            state,
-            learning_rates,
-            seed,
-            losses,
-            hits,
-        )
+        try:
+            return self._engine.run_steps(
+                self.parameters,
+                self.states,
+                batch.X,
+                batch.Y,
+                batch.weight,
+                order,
+                batch_size,
+                state,
+                learning_rates,
+                seed,
+                losses,
+                hits,
+            )
+        finally:
+            self.changed()
 
 
 class NativeBackend(Backend):
@@ -102,7 +123,14 @@ class NativeBackend(Backend):
     def details(self) -> dict[str, str]:
         """Return the code path, why it was chosen, and the compiler of the core."""
         isa, reason = _core.isa()
-        return {"isa": isa, "reason": reason, "compiler": _core.compiler()}
+        fast = "faster than float32, by AVX512-BF16"
+        slow = "no faster than float32: no AVX512-BF16 on this path"
+        return {
+            "isa": isa,
+            "reason": reason,
+            "bfloat16": fast if _core.has_bfloat16() else slow,
+            "compiler": _core.compiler(),
+        }
 
 
 BACKEND = NativeBackend()
