@@ -14,17 +14,22 @@ $(PYTHON) -m venv $(1) || { echo "$(PYTHON) -m venv failed: install venv (on Deb
 python3-venv) or name another Python, for example PYTHON=python3.12" >&2; exit 1; }
 endef
 
-.PHONY: help demo test test-tsan coverage bench bench-kernels lint format build clean FORCE
+.PHONY: help demo test test-tsan test-sanitized test-exhaustive coverage bench bench-kernels \
+    bench-scaling bench-write lint format build clean FORCE
 .NOTPARALLEL:
 help:
 	@echo 'make demo     train the first network, in a venv of its own'
 	@echo 'make test     build the wheel, install it, test it   (TESTS=tests/test_x.py ARGS="-k name")'
 	@echo 'make test-tsan the thread pool under ThreadSanitizer'
-	@echo 'make coverage the same, and which lines of Python no test ran'
+	@echo 'make test-sanitized   the C core under AddressSanitizer, on every code path (gcc; slow)'
+	@echo 'make test-exhaustive  exp, tanh and the others at every float32 (ARGS=exp: one)'
+	@echo 'make coverage make test, and which lines of Python no test ran'
 	@echo 'make lint     ruff, mypy, cython-lint, clang-format'
 	@echo 'make format   rewrite the sources as lint wants them'
 	@echo 'make build    the wheel and the sdist, into dist/'
-	@echo 'make bench    fastnn beside other libraries   (ARGS=--quick, ARGS=--help)'
+	@echo 'make bench    fastnn beside other libraries   (ARGS=--quick, ARGS=--write, ARGS=--help)'
+	@echo 'make bench-scaling   how a step grows with width, batch, depth and threads   (ARGS=--write)'
+	@echo 'make bench-write     the results into README.md and docs, without measuring'
 	@echo 'make bench-kernels   every kernel and network alone, for pytest-benchmark compare'
 	@echo 'make clean    remove all that these made, the venvs included'
 	@echo 'PYTHON=python3.12 chooses the interpreter of new venvs (make clean drops the old ones)'
@@ -58,6 +63,30 @@ test-tsan:
 	@fixed="$$(setarch -R true 2>/dev/null && echo setarch -R)"; for claim in $(TSAN_CLAIMS); do \
 	    echo "$$claim"; $$fixed build/pool_tsan $$claim || exit 1; done
 
+# The C core, watched for memory that is not its own and for what C leaves undefined; compiling it
+# takes minutes. Python is not built for this, so the runtime of gcc is loaded before it, and its own
+# allocator is left out.
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -g1
+test-sanitized: TESTS = $(patsubst %,tests/test_%.py,kernels_oracle kernels_equivalence \
+    predictions same_bits)
+test-sanitized: .venv-test/.installed
+	CFLAGS='$(SANITIZE)' LDFLAGS='$(SANITIZE)' .venv-test/bin/python setup.py --quiet build \
+	    --build-base build/sanitized --build-lib build/sanitized/lib
+	@mkdir -p build/test-run
+	@cd build/test-run && for isa in avx512 avx2 neon base; do \
+	    FASTNN_ISA=$$isa $(CURDIR)/.venv-test/bin/python -c 'import fastnn.backends.native' \
+	        2>/dev/null || continue; \
+	    echo "$$isa"; \
+	    FASTNN_ISA=$$isa PYTHONPATH=$(CURDIR)/build/sanitized/lib PYTHONMALLOC=malloc \
+	        ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" \
+	        $(CURDIR)/.venv-test/bin/python -m pytest -k native -o timeout=900 $(PYTEST_ARGS) \
+	        || exit 1; \
+	done
+
+# Every function on every path at all 2**32 numbers: some minutes a function on one core.
+test-exhaustive:
+	$(PYTHON) tests/ulp.py $(ARGS)
+
 coverage: .venv-test/.installed
 	@rm -rf build/test-run && mkdir -p build/test-run
 	cd build/test-run && FASTNN_WHEEL="$$(echo $(CURDIR)/build/test-dist/*.whl)" \
@@ -90,17 +119,22 @@ build: .venv-test/.venv
 # The benchmarks: of the installed package too. BENCH_PYTHON=... names a Python that has fastnn, and
 # of the other libraries whichever are to be compared, instead of a venv with all of them.
 BENCH_PYTHON ?= .venv-bench/bin/python
-KERNEL_RUNS := $(CURDIR)/build/benchmarks/kernels
+BENCH_VENV = $(filter .venv-bench/%,$(BENCH_PYTHON:python=.installed))
 
-bench: $(filter .venv-bench/%,$(BENCH_PYTHON:python=.installed))
+bench: $(BENCH_VENV)
 	$(BENCH_PYTHON) benchmarks/compare.py $(ARGS)
 
-bench-kernels: $(filter .venv-bench/%,$(BENCH_PYTHON:python=.installed))
+bench-scaling: $(BENCH_VENV)
+	$(BENCH_PYTHON) benchmarks/scaling.py $(ARGS)
+
+bench-write: $(BENCH_VENV)
+	$(BENCH_PYTHON) benchmarks/documents.py $(ARGS)
+
+bench-kernels: $(BENCH_VENV)
 	@mkdir -p build/benchmarks/run
 	cd build/benchmarks/run && $(abspath $(BENCH_PYTHON)) -m pytest \
 	    -c $(CURDIR)/benchmarks/pytest.ini -p no:cacheprovider \
-	    --benchmark-storage=file://$(KERNEL_RUNS) --benchmark-autosave $(CURDIR)/benchmarks $(ARGS)
-	@echo 'compare runs: pytest-benchmark --storage=file://$(KERNEL_RUNS) compare'
+	    --benchmark-autosave $(CURDIR)/benchmarks $(ARGS)
 
 .venv-bench/bin/.installed: $(SOURCES)
 	@test -x .venv-bench/bin/pip || $(call new_venv,.venv-bench)

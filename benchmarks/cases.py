@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["EPOCH", "INFERENCE", "TRAINING", "Case", "select"]
+__all__ = [
+    "BUSY",
+    "EPOCH_FLOPS",
+    "INFERENCE",
+    "MEMORY",
+    "TRAINING",
+    "Case",
+    "forget_data",
+    "select",
+]
 
 Array = npt.NDArray[np.float32]
 
@@ -101,6 +111,12 @@ class Case:
         touched = 1 if not self.training else 2 if self.optimizer == "sgd" else 6
         return 4 * (rows + touched * self.parameters)
 
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of the inputs, and of labels or values."""
+        width = self.widths[0]
+        return self.rows * (4 * width + (4 * self.widths[-1] if self.loss == "mse" else 8))
+
     def shortened(self, flops: float) -> Case:
         """Return the case with fewer rows, so that an epoch has no more than so many FLOP."""
         steps = max(2, int(flops // self.flops))
@@ -108,13 +124,7 @@ class Case:
 
     def data(self) -> tuple[Array, npt.NDArray[np.generic]]:
         """Return inputs (N, I), and labels (N,) int64 or values (N, 1) that can be learnt."""
-        rng = np.random.default_rng(1)
-        X = rng.standard_normal((self.rows, self.widths[0]), np.float32)
-        teacher = rng.standard_normal((self.widths[0], self.widths[-1]), np.float32)
-        scores = X @ (teacher / np.float32(np.sqrt(self.widths[0])))
-        if self.loss == "mse":
-            return X, np.tanh(scores)
-        return X, scores.argmax(axis=1).astype(np.int64)
+        return _data(self.rows, self.widths[0], self.widths[-1], self.loss)
 
     def first_weights(self) -> list[tuple[Array, Array]]:
         """Return weights (I, O) and biases (O,) of every layer, as they stand before training."""
@@ -170,8 +180,34 @@ INFERENCE = tuple(
     for rows in (1, 32, 1000)
 )
 
-# The case by which the memory of an epoch is told.
-EPOCH = Case((784, 128, 64, 10), 64)
+# An epoch has no more than so many FLOP in a comparison, so that a run is not much longer than it
+# should be; the inputs are still beyond the caches, but for the case that is bound by arithmetic.
+EPOCH_FLOPS = 1e11
+
+# The cases whose memory is told: an epoch over much data, and many parameters over little.
+MEMORY = {
+    "memory": Case((784, 128, 64, 10), 64),
+    "memory of a large net": Case((1024, 2048, 2048, 1000), 512, "adam", rows=2048),
+}
+
+# The cases that are repeated beside busy processes: steps of a millisecond, and short ones.
+BUSY = (Case((784, 512, 512, 10), 128), Case((784, 16, 16, 10), 32))
+
+
+@lru_cache(maxsize=1)
+def _data(rows: int, inputs: int, outputs: int, loss: str) -> tuple[Array, npt.NDArray[np.generic]]:
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((rows, inputs), np.float32)
+    teacher = rng.standard_normal((inputs, outputs), np.float32)
+    scores = X @ (teacher / np.float32(np.sqrt(inputs)))
+    if loss == "mse":
+        return X, np.tanh(scores)
+    return X, scores.argmax(axis=1).astype(np.int64)
+
+
+def forget_data() -> None:
+    """Free the data of the last case."""
+    _data.cache_clear()
 
 
 def select(cases: tuple[Case, ...], wanted: list[str]) -> list[Case]:

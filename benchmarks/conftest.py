@@ -10,8 +10,18 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import machine  # noqa: E402
 import pytest  # noqa: E402
+import store  # noqa: E402
 
 from fastnn import backends  # noqa: E402
+
+# What pytest-benchmark takes where the command line names no place.
+DEFAULT_STORAGE = "file://./.benchmarks"
+
+
+def pytest_configure(config: Any) -> None:
+    """Keep runs by machine, where the comparisons are, unless the command line says otherwise."""
+    if config.getoption("benchmark_storage", None) == DEFAULT_STORAGE:
+        config.option.benchmark_storage = f"file://{store.RESULTS / machine.slug()}"
 
 
 def compiled() -> list[str]:
@@ -27,12 +37,17 @@ def pytest_generate_tests(metafunc: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def roof() -> dict[str, float | None]:
+def measuring() -> machine.Roof:
+    """Return what measures the machine."""
+    return machine.Roof()
+
+
+@pytest.fixture(scope="session")
+def roof(measuring: machine.Roof) -> dict[str, float | None]:
     """Return what the last core can do, in GFLOP/s and GB/s."""
-    measured = machine.Roof()
     with machine.pinned(machine.cores()[-1:]):
-        told = {dtype: measured.peak(dtype) for dtype in ("float32", "float64")}
-        return {**told, "stream": measured.stream}
+        told = {dtype: measuring.peak(dtype) for dtype in ("float32", "float64")}
+        return {**told, "stream": measuring.stream}
 
 
 @pytest.fixture
@@ -43,27 +58,38 @@ def one_core() -> Any:
 
 
 @pytest.fixture
-def shares(roof: dict[str, float | None]) -> Any:
+def shares(roof: dict[str, float | None], measuring: machine.Roof) -> Any:
     """Return a function that writes GFLOP/s, GB/s and their shares into a benchmark."""
 
-    def note(benchmark: Any, flops: float, moved: float, dtype: str = "float32") -> None:
+    def note(
+        benchmark: Any, flops: float, moved: float, dtype: str = "float32", threads: int = 1
+    ) -> None:
         if benchmark.stats is None:  # --benchmark-disable
             return
         seconds = benchmark.stats.stats.median
         speed, traffic = flops / seconds * 1e-9, moved / seconds * 1e-9
         benchmark.extra_info |= {"GFLOP/s": round(speed, 2), "GB/s": round(traffic, 2)}
         if roof[dtype]:
-            benchmark.extra_info["of FMA peak"] = round(speed / roof[dtype], 4)
+            benchmark.extra_info["of FMA peak"] = round(speed / (roof[dtype] * threads), 4)
         if roof["stream"]:
             benchmark.extra_info["of stream bandwidth"] = round(traffic / roof["stream"], 4)
+        there = machine.cores()
+        latency = measuring.ping_pong(there[0], there[-1]) if threads > 1 else None
+        if latency:
+            benchmark.extra_info["core to core ns"] = round(latency)
 
     return note
 
 
 def pytest_benchmark_update_machine_info(config: Any, machine_info: dict[str, Any]) -> None:
-    """Describe the machine in the file of a run, without its name in the network."""
-    machine_info["node"] = "machine"
+    """Describe the machine in the file of a run, without its name and the build of its kernel."""
+    machine_info |= {"node": "machine", "release": ""}
     machine_info |= machine.describe()
+
+
+def pytest_benchmark_update_commit_info(config: Any, commit_info: dict[str, Any]) -> None:
+    """Tell the commit alone: the names of folders and branches are nobody's business."""
+    commit_info |= {"project": "fastnn", "branch": ""}
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

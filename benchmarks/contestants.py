@@ -10,11 +10,11 @@ import selectors
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import machine
+import openblas
 
 __all__ = ["CONTESTANTS", "DROPPED", "Contestant", "Worker", "WorkerDied", "present"]
 
@@ -51,13 +51,13 @@ class Contestant:
     packages : tuple of str
         Packages that must be installed.
     parts : tuple of str
-        ``training``, ``inference``.
+        ``training``, ``inference``, ``busy``.
     mode : str
         Which way of using the library.
     environment : dict
         Variables of its process.
-    avx512 : bool
-        Whether it needs these instructions.
+    best_core : bool
+        Whether it runs on the fastest core of OpenBLAS, where that is not the default.
     """
 
     name: str
@@ -66,24 +66,19 @@ class Contestant:
     parts: tuple[str, ...] = ("training", "inference")
     mode: str = ""
     environment: dict[str, str] = field(default_factory=dict)
-    avx512: bool = False
+    best_core: bool = False
 
 
+ALL_PARTS = ("training", "inference", "busy")
 CONTESTANTS = (
-    Contestant("fastnn", "fastnn_peer", ("fastnn",), mode="shuffled"),
+    Contestant("fastnn", "fastnn_peer", ("fastnn",), ALL_PARTS, "shuffled"),
     Contestant("fastnn resident", "fastnn_peer", ("fastnn",), ("training",), "resident"),
-    Contestant("PyTorch", "torch_peer", ("torch",), mode="eager"),
+    Contestant("PyTorch", "torch_peer", ("torch",), ALL_PARTS, "eager"),
     Contestant("PyTorch compiled", "torch_peer", ("torch",), mode="compiled"),
     Contestant("JAX", "jax_peer", ("jax",)),
     Contestant("ONNX Runtime", "onnx_peer", ("onnxruntime", "onnx"), ("inference",)),
-    Contestant("NumPy", "numpy_peer", ("numpy",)),
-    Contestant(
-        "NumPy SkylakeX",
-        "numpy_peer",
-        ("numpy",),
-        environment={"OPENBLAS_CORETYPE": "SkylakeX"},
-        avx512=True,
-    ),
+    Contestant("NumPy", "numpy_peer", ("numpy",), ALL_PARTS),
+    Contestant("NumPy, best core", "numpy_peer", ("numpy",), best_core=True),
     Contestant("scikit-learn", "sklearn_peer", ("sklearn",)),
 )
 
@@ -94,22 +89,34 @@ def present(wanted: list[str]) -> tuple[list[Contestant], dict[str, str]]:
     Parameters
     ----------
     wanted : list of str
-        Texts to look for in the names, whatever their case; all are wanted where it is empty.
-        fastnn itself always takes part.
+        Texts to look for in the names and packages, whatever their case; all are wanted where it
+        is empty. fastnn itself always takes part.
     """
     found, left_out = [], {}
     for contestant in CONTESTANTS:
-        texts = [text for text in wanted if text.lower() in contestant.name.lower()]
-        if wanted and not texts and contestant.packages != ("fastnn",):
+        names = " ".join((contestant.name, *contestant.packages)).lower()
+        ours = contestant.packages == ("fastnn",)
+        if wanted and not ours and not any(text.lower() in names for text in wanted):
             continue
         missing = [p for p in contestant.packages if importlib.util.find_spec(p) is None]
         if missing:
             left_out[contestant.name] = f"{' and '.join(missing)} not installed"
-        elif contestant.avx512 and not machine.has_avx512():
-            left_out[contestant.name] = "this CPU has no AVX-512"
+        elif contestant.best_core:
+            core, reason = openblas.best_core(_environment(1))
+            if core:
+                own = {"OPENBLAS_CORETYPE": core}
+                found.append(replace(contestant, name=f"NumPy {core}", environment=own))
+            else:
+                left_out[contestant.name] = reason
         else:
             found.append(contestant)
     return found, left_out
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """Return the variables of a contestant's process."""
+    kept = {k: v for k, v in os.environ.items() if k not in DROPPED}
+    return kept | {name: str(threads) for name in THREAD_VARIABLES}
 
 
 class WorkerDied(Exception):
@@ -139,8 +146,6 @@ class Worker:
             "threads": len(cores),
             "cores": cores,
         }
-        environment = {k: v for k, v in os.environ.items() if k not in DROPPED}
-        environment |= {name: str(len(cores)) for name in THREAD_VARIABLES}
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115, it lives as long as the worker
         # Python puts the folder of the script first on its path, not the current one: the package
         # that is measured is the installed one.
@@ -149,7 +154,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env=environment | contestant.environment,
+            env=_environment(len(cores)) | contestant.environment,
             text=True,
         )
         self._selector = selectors.DefaultSelector()
@@ -182,14 +187,24 @@ class Worker:
         return json.loads(line)
 
     def run(self, count: int) -> dict[str, Any]:
-        """Take at least so many steps of the prepared case; return ``count`` and ``seconds``.
+        """Take at least so many steps of the prepared case; return what `worker` answers.
 
         Raises
         ------
         WorkerDied
             When it cannot.
         """
-        told = self.ask("run", count=count)
+        return self.must("run", count=count)
+
+    def must(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """Send a request and return the answer.
+
+        Raises
+        ------
+        WorkerDied
+            When there is none, or it is that the library cannot do it.
+        """
+        told = self.ask(do, **arguments)
         if "unable" in told:
             raise WorkerDied(told["unable"])
         return told

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cases import EPOCH, Case
+from cases import MEMORY, Case
 from contestants import Contestant, Worker, WorkerDied
 
 __all__ = ["costs", "import_seconds", "install_size"]
@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 # What users import, and the distribution that they install.
 IMPORTS = {"sklearn": "sklearn.neural_network"}
 DISTRIBUTIONS = {"fastnn": "fastnn-core", "sklearn": "scikit-learn"}
+QUICK_FLOPS = 1e9
 CODE = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
 
 
@@ -30,7 +31,7 @@ def costs(
     rounds: int,
     quick: bool,
     say: Callable[[str], None],
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """Return import milliseconds and megabytes by library.
 
     Parameters
@@ -38,11 +39,11 @@ def costs(
     contestants : list of Contestant
         Each library counts once, as the first contestant that uses it.
     cores : list of int
-        Cores for the epoch whose memory is told.
+        Cores for the epochs whose memory is told.
     rounds : int
         Imports of each library, interleaved.
     quick : bool
-        Whether the epoch is a short one.
+        Whether the epochs are short ones.
     say : callable
         Told what goes on.
     """
@@ -53,8 +54,7 @@ def costs(
     for _ in range(rounds + 1):
         for package in libraries:
             times[package].append(import_seconds(IMPORTS.get(package, package)))
-    case = EPOCH.shortened(1e9) if quick else EPOCH
-    told = {}
+    told: dict[str, dict[str, Any]] = {}
     for package, contestant in libraries.items():
         alone, installed = install_size(DISTRIBUTIONS.get(package, package))
         say(f"memory of {package}")
@@ -63,8 +63,11 @@ def costs(
             "import": 1e3 * statistics.median(times[package][1:]),
             "alone": alone / 1e6,
             "installed": installed / 1e6,
-            **_memory(contestant, cores, case),
         }
+        for key, case in MEMORY.items():
+            if "training" in contestant.parts:
+                short = case.shortened(QUICK_FLOPS) if quick else case
+                told[contestant.name][key] = _memory(contestant, cores, short)
     return told
 
 
@@ -102,18 +105,29 @@ def install_size(distribution: str) -> tuple[int, int]:
     return first, sum(seen.values())
 
 
-def _memory(contestant: Contestant, cores: list[int], case: Case) -> dict[str, Any]:
-    """Return the peak memory in MB of a process that trains an epoch; nothing where it cannot."""
+def _memory(contestant: Contestant, cores: list[int], case: Case) -> dict[str, float]:
+    """Return what is resident when a process trains an epoch, in MB; nothing where it cannot.
+
+    ``peak`` is all of it; ``beyond`` is without what the process had after its imports, the data,
+    the parameters and the moments.
+    """
     try:
         worker = Worker(contestant, cores)
     except WorkerDied:
         return {}
     try:
-        if "unable" in worker.ask("prepare", case=asdict(case)):
-            return {}
-        worker.ask("run", count=case.steps)
-        return {"memory": worker.ask("memory")["peak"]}
+        imported = worker.must("memory")
+        worker.must("prepare", case=asdict(case))
+        worker.must("memory")  # from here on the peak counts
+        worker.run(case.steps)
+        told = worker.must("memory")
     except WorkerDied:
         return {}
     finally:
         worker.close()
+    copies = 3 if case.optimizer == "adam" else 1
+    needed = (case.data_bytes + 4 * case.parameters * copies) / 1e6
+    result = {"peak": told["peak"], "needed": needed}
+    if "now" in imported and "now" in told:
+        result["beyond"] = told["peak"] - imported["now"] - needed
+    return result

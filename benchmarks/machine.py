@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fastnn.backends.threads import available_cores, cgroup_quota
 
-__all__ = ["Roof", "cores", "describe", "has_avx512", "latency_word", "pin", "pinned", "slug"]
+__all__ = ["Roof", "cores", "describe", "latency_word", "pin", "pinned", "slug"]
 
 SOURCE = Path(__file__).parent / "native" / "roof.c"
 FLAGS = ["-O2", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC", "-pthread"]
@@ -129,13 +129,6 @@ def slug() -> str:
     """Return a folder's name for this kind of machine: its CPU and how many cores are used."""
     name = re.sub(r"\((r|tm)\)|@.*|processor|cpu", "", _cpu_name().lower())
     return re.sub(r"[^a-z0-9]+", "-", f"{name} {len(cores())} cores").strip("-")
-
-
-def has_avx512() -> bool:
-    """Tell whether this CPU has the instructions that OpenBLAS's SkylakeX core needs."""
-    flags = re.search(r"^flags\s*:(.*)$", _text("/proc/cpuinfo"), re.MULTILINE)
-    wanted = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}
-    return bool(flags) and wanted <= set(flags[1].split())
 
 
 def _cpu_name() -> str:

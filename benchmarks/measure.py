@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,12 +10,29 @@ from typing import Any
 import machine
 from cases import Case
 from contestants import Contestant, Worker, WorkerDied
-from rounds import agreement, calibrate, paired_ratio, play
+from rounds import agreement, calibrate, paired_ratio, percentile, play
 
-__all__ = ["Settings", "cores_for", "measure_case", "open_workers"]
+__all__ = [
+    "PAUSE",
+    "Settings",
+    "cores_for",
+    "measure_case",
+    "open_workers",
+    "percentiles",
+    "prepare",
+    "roof_of",
+    "single_calls",
+]
 
 # Steps after which the losses are compared.
 CHECK_STEPS = 20
+
+# The threads of some libraries spin for some 20 ms when their work is done, and would take the
+# cores from the next one; where one thread is used there are none.
+PAUSE = 0.03
+
+# Single calls are timed for a prediction of one row, in as many turns.
+EACH_TURNS = 3
 
 OURS = "fastnn"
 
@@ -28,11 +46,14 @@ class Settings:
     rounds : int
         Runs of every contestant, interleaved.
     seconds : float
-        Length of a run.
+        Length of a run that trains.
+    call_seconds : float
+        Length of a run that predicts.
     """
 
     rounds: int = 7
-    seconds: float = 0.5
+    seconds: float = 0.25
+    call_seconds: float = 0.1
 
 
 def cores_for(threads: str) -> list[int]:
@@ -62,10 +83,6 @@ def open_workers(
             workers[contestant.name] = Worker(contestant, cores)
         except WorkerDied as error:
             failed[contestant.name] = str(error)
-    cores_of_blas = {n: w.description["details"].get("core") for n, w in workers.items()}
-    if "NumPy" in workers and cores_of_blas.get("NumPy SkylakeX") == cores_of_blas["NumPy"]:
-        workers.pop("NumPy SkylakeX").close()
-        failed["NumPy SkylakeX"] = f"NumPy runs on {cores_of_blas['NumPy']} anyway"
     return workers, failed
 
 
@@ -93,17 +110,18 @@ def measure_case(
     dict
         ``name``, ``case``, ``threads``, ``cores``, ``roof`` (before and after), and
         ``contestants``: by name either ``left_out``, the reason, or the seconds of a step in every
-        round (``rounds``), their median (``seconds``), and the ratio to fastnn of the same rounds
-        (``ratio``).
+        round (``rounds``), their median (``seconds``), the ratio to fastnn of the same rounds
+        (``ratio``), the cores that it kept busy (``cores_used``), and for a prediction of one row
+        percentiles of single calls (``each``).
     """
     part = "training" if case.training else "inference"
     cores = next(iter(workers.values())).cores
     told: dict[str, dict[str, Any]] = {}
-    before = _roof(roof, cores)
+    before = roof_of(roof, cores)
     for name, worker in list(workers.items()):
         if part in worker.contestant.parts:
             say(f"{case.name}: {name} prepares")
-            told[name] = _prepare(worker, case, workers)
+            told[name] = prepare(worker, case, workers)
     ready = [name for name, entry in told.items() if "left_out" not in entry]
     if OURS in ready:
         for name in ready:
@@ -111,22 +129,32 @@ def measure_case(
             if differs:
                 told[name]["left_out"] = differs
     ready = [name for name, entry in told.items() if "left_out" not in entry]
+    length = settings.seconds if case.training else settings.call_seconds
+    pause = PAUSE if len(cores) > 1 else 0.0
     counts = {}
     for name in ready:
         say(f"{case.name}: {name} warms up")
         try:
-            counts[name] = calibrate(workers[name].run, settings.seconds)
+            counts[name] = calibrate(workers[name].run, length)
         except WorkerDied as error:
             told[name]["left_out"] = f"it failed: {error}"
     say(f"{case.name}: {settings.rounds} rounds")
     ready = list(counts)
-    times = play({name: workers[name].run for name in ready}, counts, settings.rounds)
+    runs = play({name: workers[name].run for name in ready}, counts, settings.rounds, pause)
+    times = {name: [run["seconds"] / run["count"] for run in runs[name]] for name in ready}
     for name in ready:
         entry = told[name]
         entry["rounds"], entry["steps_of_a_round"] = times[name], counts[name]
         entry["seconds"] = sorted(times[name])[len(times[name]) // 2]
         if OURS in ready:
             entry["ratio"] = paired_ratio(times[name], times[OURS])
+        if "cpu" in runs[name][0]:
+            used = sum(run["cpu"] for run in runs[name])
+            entry["cores_used"] = round(used / sum(run["seconds"] for run in runs[name]), 2)
+    if not case.training and case.batch == 1:
+        say(f"{case.name}: single calls")
+        for name, each in single_calls(workers, ready, length, pause).items():
+            told[name]["each"] = each
     return {
         "name": case.name,
         "part": part,
@@ -135,12 +163,12 @@ def measure_case(
         "bytes": case.bytes,
         "threads": len(cores),
         "cores": cores,
-        "roof": {"before": before, "after": _roof(roof, cores)},
+        "roof": {"before": before, "after": roof_of(roof, cores)},
         "contestants": told,
     }
 
 
-def _prepare(worker: Worker, case: Case, workers: dict[str, Worker]) -> dict[str, Any]:
+def prepare(worker: Worker, case: Case, workers: dict[str, Worker]) -> dict[str, Any]:
     """Return the note, the seconds of the preparation, and the proof of equal work."""
     try:
         answer = worker.ask("prepare", case=asdict(case))
@@ -153,10 +181,43 @@ def _prepare(worker: Worker, case: Case, workers: dict[str, Worker]) -> dict[str
         worker.close()
         del workers[worker.contestant.name]
         return {"left_out": f"its process ended: {error}"}
-    return {"note": answer["note"], "prepare": answer["seconds"], "check": check}
+    return {
+        "note": answer["note"],
+        "prepare": answer["seconds"],
+        "os_threads": answer["threads"],
+        "check": check,
+    }
 
 
-def _roof(roof: machine.Roof, cores: list[int]) -> dict[str, float | None]:
+def single_calls(
+    workers: dict[str, Worker], names: list[str], seconds: float, pause: float
+) -> dict[str, dict[str, Any]]:
+    """Time single calls or steps in turns; return their percentiles by name, or ``left_out``."""
+    times: dict[str, list[float]] = {name: [] for name in names}
+    failed: dict[str, dict[str, Any]] = {}
+    for _ in range(EACH_TURNS):
+        for name in names:
+            if name in failed:
+                continue
+            time.sleep(pause)
+            try:
+                times[name] += workers[name].must("each", seconds=seconds)["times"]
+            except WorkerDied as error:
+                failed[name] = {"left_out": f"single calls failed: {error}"}
+    return {name: failed.get(name) or percentiles(values) for name, values in times.items()}
+
+
+def percentiles(times: list[float]) -> dict[str, float]:
+    """Return the median, the 99th percentile, the worst, and of how many."""
+    return {
+        "p50": percentile(times, 0.5),
+        "p99": percentile(times, 0.99),
+        "worst": max(times),
+        "count": len(times),
+    }
+
+
+def roof_of(roof: machine.Roof, cores: list[int]) -> dict[str, float | None]:
     """Measure a core's peak, and the way between the first two where more than one is used."""
     with machine.pinned([cores[-1]]):
         peak = roof.peak()

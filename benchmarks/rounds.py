@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["agreement", "calibrate", "geometric_mean", "paired_ratio", "play"]
+__all__ = ["agreement", "calibrate", "geometric_mean", "paired_ratio", "percentile", "play"]
 
 # A run is as long as the clock and the scheduler need at least, before its length is known.
 FIRST_SECONDS = 0.02
@@ -32,8 +33,10 @@ def calibrate(run: Run, seconds: float) -> int:
         count = int(min(guess + 1, 8 * max(count, told["count"])))
 
 
-def play(runs: Mapping[str, Run], counts: Mapping[str, int], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of a step in every round, by contestant.
+def play(
+    runs: Mapping[str, Run], counts: Mapping[str, int], rounds: int, pause: float = 0.0
+) -> dict[str, list[Mapping[str, Any]]]:
+    """Return what every run told, by contestant.
 
     Parameters
     ----------
@@ -42,20 +45,27 @@ def play(runs: Mapping[str, Run], counts: Mapping[str, int], rounds: int) -> dic
     counts : mapping of str to int
         The number of steps of a round.
     rounds : int
+    pause : float
+        Seconds before every run.
     """
-    times: dict[str, list[float]] = {name: [] for name in runs}
+    told: dict[str, list[Mapping[str, Any]]] = {name: [] for name in runs}
     for number in range(rounds):
         order = list(runs) if number % 2 == 0 else list(reversed(runs))
         for name in order:
-            told = runs[name](counts[name])
-            times[name].append(told["seconds"] / told["count"])
-    return times
+            time.sleep(pause)
+            told[name].append(runs[name](counts[name]))
+    return told
 
 
 def paired_ratio(theirs: Sequence[float], ours: Sequence[float]) -> dict[str, float]:
     """Return the median, the lowest and the highest ratio of two times of the same round."""
     ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
     return {"median": statistics.median(ratios), "low": min(ratios), "high": max(ratios)}
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value that this share of the values does not exceed."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def geometric_mean(values: Iterable[float]) -> float | None:

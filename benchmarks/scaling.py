@@ -1,4 +1,4 @@
-"""How the time of a training step grows with width, batch and depth, on one, two and all threads.
+"""How the time of a training step grows with width, batch and depth, on 1, 2, 4 and all threads.
 
 Beside every time stand two bounds from the same run: the arithmetic at the peak of the cores, and
 the bytes at the bandwidth of the memory. ``python benchmarks/scaling.py --quick`` shows it.
@@ -7,19 +7,19 @@ the bytes at the bandwidth of the memory. ``python benchmarks/scaling.py --quick
 from __future__ import annotations
 
 import argparse
-import datetime
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import chart
+import documents
 import machine
 import report
+import store
 from cases import Case
-from compare import QUICK_RESULTS, RESULTS, measure_roof, say
 from contestants import CONTESTANTS, Worker
-from measure import Settings, cores_for
+from frame import empty_results, measure_roof, say, show
+from measure import PAUSE, Settings, cores_for, roof_of
 from rounds import calibrate, play
 
 __all__ = ["main"]
@@ -39,36 +39,37 @@ QUICK_VALUES = 3
 def main(argv: list[str] | None = None) -> int:
     """Measure the curves; return the exit status."""
     arguments = parser().parse_args(argv)
+    if arguments.quick and arguments.write:
+        parser().error("--write needs a whole run: the figures of --quick are for a look")
     settings = Settings(3, 0.05) if arguments.quick else Settings(5, 0.3)
-    measuring = machine.Roof()
-    roof = measure_roof(measuring)
-    results: dict[str, Any] = {
-        "format": 1,
-        "date": datetime.date.today().isoformat(),
-        "commit": report.version_of_the_code(),
-        "machine": machine.describe(),
-        "roof": roof,
-        "axes": {},
-    }
-    fastnn = next(c for c in CONTESTANTS if c.name == "fastnn")
-    counts = sorted({1, min(2, len(machine.cores())), len(machine.cores())})
-    workers = {n: Worker(fastnn, cores_for(str(n))) for n in counts}
+    roof = machine.Roof()
+    results = empty_results(f"scaling of {', '.join(arguments.axes)}", measure_roof(roof))
+    results["axes"] = {}
+    print(report.machine_text(results))
+    fastnn = next(c for c in CONTESTANTS if c.name == report.OURS)
+    workers = {n: Worker(fastnn, cores_for(str(n))) for n in thread_counts(len(machine.cores()))}
+    results["versions"] |= next(iter(workers.values())).description["versions"]
     try:
         for axis in arguments.axes:
             results["axes"][axis] = measure_axis(
-                axis, workers, settings, roof, measuring, arguments.quick
+                axis, workers, settings, results["roof"], roof, arguments.quick
             )
+    except KeyboardInterrupt:
+        print("\nstopped; the curves that were done are kept", file=sys.stderr)
     finally:
         for worker in workers.values():
             worker.close()
-    folder = arguments.output or (QUICK_RESULTS if arguments.quick else RESULTS) / machine.slug()
-    print(f"\nwritten: {report.save(results, folder, 'scaling-')}")
-    if arguments.write:
-        told = {"scaling": tables(results)}
-        if chart.draw_scaling(results, report.ROOT / "docs" / "images" / "scaling.svg"):
-            told["scaling chart"] = "![time of a step and its bounds](images/scaling.svg)"
-        report.replace_blocks(told)
+    folder = store.QUICK_RESULTS if arguments.quick else store.RESULTS
+    file, kept = store.keep(results, arguments.output or folder / machine.slug(), "scaling")
+    print(f"\nwritten: {file}")
+    if arguments.write and kept["axes"]:
+        documents.write_scaling(kept)
     return 0
+
+
+def thread_counts(cores: int) -> list[int]:
+    """Return 1, 2, 4 and so on, and all."""
+    return sorted({1, cores, *(2**n for n in range(cores.bit_length()) if 2**n <= cores)})
 
 
 def measure_axis(
@@ -80,10 +81,8 @@ def measure_axis(
     quick: bool,
 ) -> list[dict[str, Any]]:
     """Return the points of a curve: the value, the counts, the bounds, and a time per threads."""
-    print(f"\n{axis}")
-    columns = columns_of(axis, list(workers))
-    print(report.text_row(columns, columns))
-    points = []
+    points: list[dict[str, Any]] = []
+    most = workers[max(workers)].cores
     values = AXES[axis]
     step = max(1, len(values) // QUICK_VALUES) if quick else 1
     for value in list(values)[::step]:
@@ -91,11 +90,13 @@ def measure_axis(
         say(f"{axis} {value}")
         runs = {}
         for threads, worker in workers.items():
-            worker.ask("prepare", case=asdict(case))
+            worker.must("prepare", case=asdict(case))
             runs[str(threads)] = worker.run
         steps = {name: calibrate(run, settings.seconds) for name, run in runs.items()}
-        times = play(runs, steps, settings.rounds)
-        cores = machine.cores()
+        before = roof_of(measuring, most)
+        pause = PAUSE if len(most) > 1 else 0.0
+        runs_of = play(runs, steps, settings.rounds, pause)
+        times = {n: [run["seconds"] / run["count"] for run in told] for n, told in runs_of.items()}
         points.append(
             {
                 "value": value,
@@ -103,11 +104,11 @@ def measure_axis(
                 "bytes": case.bytes,
                 "bounds": bounds(case, roof),
                 "seconds": {n: sorted(t)[len(t) // 2] for n, t in times.items()},
-                "ping_pong": measuring.ping_pong(cores[0], cores[-1]),
+                "roof": {"before": before, "after": roof_of(measuring, most)},
             }
         )
-        say("")
-        print(report.text_row(cells_of(points[-1]), columns), flush=True)
+    say("")
+    show(axis, *report.scaling_table(axis, points))
     return points
 
 
@@ -118,37 +119,6 @@ def bounds(case: Case, roof: dict[str, Any]) -> dict[str, float | None]:
         "arithmetic": case.flops / peak * 1e-9 if peak else None,
         "memory": case.bytes / stream * 1e-9 if stream else None,
     }
-
-
-def columns_of(axis: str, threads: list[int]) -> list[str]:
-    """Return the columns of a table."""
-    times = [f"{n} thread{'s' * (n > 1)} µs" for n in threads]
-    return [axis, "MFLOP", "kB", "1 core, arithmetic µs", "1 core, memory µs", *times, "of peak, 1"]
-
-
-def cells_of(point: dict[str, Any]) -> list[str]:
-    """Return a row of a table."""
-    bound = point["bounds"]
-    times = point["seconds"]
-    share = bound["arithmetic"] / times["1"] if bound["arithmetic"] else None
-    return [
-        str(point["value"]),
-        report.number(point["flops"] / 1e6),
-        report.number(point["bytes"] / 1e3),
-        report.microseconds(bound["arithmetic"]),
-        report.microseconds(bound["memory"]),
-        *(report.microseconds(t) for t in times.values()),
-        "–" if share is None else f"{share:.0%}",
-    ]
-
-
-def tables(results: dict[str, Any]) -> str:
-    """Return the tables of all axes in Markdown."""
-    parts = []
-    for axis, points in results["axes"].items():
-        columns = columns_of(axis, [int(n) for n in points[0]["seconds"]])
-        parts.append(report.markdown(columns, [cells_of(point) for point in points]))
-    return "\n\n".join(parts)
 
 
 def parser() -> argparse.ArgumentParser:

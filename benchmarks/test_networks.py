@@ -38,10 +38,21 @@ def test_training(benchmark: Any, backend: str, case: Case, threads: int, shares
     net = network(case, backend, threads)
     with machine.pinned(machine.cores()[-threads:]):
         benchmark(net.fit, X, y, batch_size=case.batch, progress=False)
-    shares(benchmark, case.flops * case.steps / threads, case.bytes * case.steps)
+    shares(benchmark, case.flops * case.steps, case.bytes * case.steps, threads=threads)
     if benchmark.stats is not None:
         step = benchmark.stats.stats.median / case.steps
         benchmark.extra_info["us a step"] = round(1e6 * step, 3)
+
+
+@pytest.mark.parametrize("case", TRAINING, ids=lambda case: case.name.replace(", ", "-"))
+def test_single_step(benchmark: Any, backend: str, case: Case, shares: Any) -> None:
+    """Time a call of train_batch, on one thread."""
+    X, y = case.shortened(0).data()
+    X, y = X[: case.batch], y[: case.batch]
+    net = network(case, backend, 1)
+    with machine.pinned(machine.cores()[-1:]):
+        benchmark(net.train_batch, X, y)
+    shares(benchmark, case.flops, case.bytes)
 
 
 @pytest.mark.parametrize("threads", THREADS)
@@ -52,4 +63,4 @@ def test_prediction(benchmark: Any, backend: str, case: Case, threads: int, shar
     net = network(case, backend, threads)
     with machine.pinned(machine.cores()[-threads:]):
         benchmark(net.predict, X)
-    shares(benchmark, case.flops / threads, case.bytes)
+    shares(benchmark, case.flops, case.bytes, threads=threads)

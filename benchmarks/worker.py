@@ -6,10 +6,12 @@ A request is a JSON object on stdin, an answer one on stdout. ``do`` is one of
 request    with                                 answer
 ========== ==================================== ==============================================
 hello                                           versions, threads, details
-prepare    case                                 seconds, note
+prepare    case                                 seconds without those of the data, note
 check      steps                                loss after so many consecutive steps; outputs
-run        count                                count (may be more: whole epochs) and seconds
-memory                                          peak, in MB
+run        count                                count (may be more: whole epochs), seconds, and
+                                                those of all cores together (cpu)
+each       seconds                              times: those of single steps or calls, for so long
+memory                                          now, peak, in MB; the peak is begun anew
 quit
 ========== ==================================== ==============================================
 
@@ -23,6 +25,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any, TextIO
 
 # Rows of predictions that are shown for a comparison.
@@ -54,7 +57,7 @@ def serve(requests: TextIO, replies: TextIO, library: Any, threads: int, mode: s
     mode : str
         Which way of using the library; what the words mean is the module's business.
     """
-    from cases import Case
+    from cases import Case, forget_data
     from peers import Unable
 
     contestant: Any = None
@@ -69,19 +72,25 @@ def serve(requests: TextIO, replies: TextIO, library: Any, threads: int, mode: s
                 reply = library.describe(threads)
             elif do == "prepare":
                 contestant = None  # frees the last case first
-                started = time.perf_counter()
+                forget_data()
                 case = Case(**request["case"])
+                case.data()
+                started = time.perf_counter()
                 kind = library.Trainer if case.training else library.Predictor
                 contestant = kind(case, threads, mode)
-                reply = {"seconds": time.perf_counter() - started, "note": contestant.note}
+                taken = time.perf_counter() - started
+                reply = {"seconds": taken, "note": contestant.note, "threads": living_threads()}
             elif do == "check":
                 reply = check(contestant, **request)
             elif do == "run":
-                started = time.perf_counter()
+                started, used = time.perf_counter(), time.process_time()
                 count = contestant.run(request["count"])
-                reply = {"seconds": time.perf_counter() - started, "count": count}
+                seconds, used = time.perf_counter() - started, time.process_time() - used
+                reply = {"seconds": seconds, "count": count, "cpu": used}
+            elif do == "each":
+                reply = {"times": contestant.each(request["seconds"])}
             else:
-                reply = {"peak": peak_memory()}
+                reply = memory()
         except Unable as reason:
             reply = {"unable": str(reason)}
         except Exception as error:  # whatever a library raises: the next case may go well
@@ -100,12 +109,27 @@ def check(contestant: Any, steps: int) -> dict[str, Any]:
     return {"loss": case.mean_loss(contestant.weights(), X, y), "before": before}
 
 
-def peak_memory() -> float:
-    """Return the largest resident size of this process so far, in MB."""
-    import resource
+def living_threads() -> int | None:
+    """Return how many threads this process has; None where the system does not tell."""
+    tasks = Path("/proc/self/task")
+    return len(list(tasks.iterdir())) if tasks.exists() else None
 
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+def memory() -> dict[str, float]:
+    """Return what is resident, and the most that was since the last call where Linux can tell."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6}
+    told = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    now, peak = (int(told[key].split()[0]) * 1024 / 1e6 for key in ("VmRSS", "VmHWM"))
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:  # a container may forbid it
+        return {"peak": peak}
+    return {"now": now, "peak": peak}
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class Door:
     dtype : numpy.dtype
         float32 or float64.
     first_nonfinite : callable
-        The kernel that finds NaN and infinity.
+        Returns the flat position of the first NaN or infinity of a contiguous array, or -1.
     """
 
     def __init__(self, dtype: np.dtype[Any], first_nonfinite: Finder) -> None:
@@ -174,7 +174,7 @@ class Door:
         """Return real numbers in the network's dtype, contiguous, aligned and finite."""
         with np.errstate(over="ignore"):  # found below, by place
             result = np.require(array, self.dtype, ["C_CONTIGUOUS", "ALIGNED"])
-        bad = self.first_nonfinite(result if result.ndim == 2 else result.reshape(-1, 1))
+        bad = self.first_nonfinite(result)
         if bad < 0:
             return result
         index = np.unravel_index(bad, result.shape)

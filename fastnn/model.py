@@ -54,7 +54,7 @@ class Model:
             seed = int(np.random.default_rng().integers(2**63))
         self.seed = checks.whole_number("seed", seed, 0, 2**64 - 1)
         self._backend = backends.choose(backend)
-        self._door = inputs.Door(self._dtype, self._backend.kernels.first_nonfinite)
+        self._door = inputs.Door(self._dtype, self._backend.first_nonfinite)
         self._threads = (
             get_num_threads()
             if threads is None

@@ -13,7 +13,7 @@ from fastnn.backends import Batch
 from fastnn.callbacks import Callback, Run, check_callbacks
 from fastnn.model import Model
 from fastnn.program import Program
-from fastnn.training import History, take_step, train
+from fastnn.training import History, take_step, train, try_step
 
 __all__ = ["Network"]
 
@@ -93,14 +93,18 @@ class Network(Model):
         TypeError, ValueError
             For rows that are no finite numbers of the right width, or a buffer that does not fit.
         """
-        executable = self._ready()
+        executable = self._executable or self._ready()
+        bfloat16 = self.predict_dtype is not None
+        predictions = None if bfloat16 else executable.try_predict(X, out)
+        if predictions is not None:
+            return predictions
         rows = self._door.rows(X, self.input_size)
         shape = (len(rows), executable.program.outputs)
         if out is None:
             out = np.empty(shape, self.dtype)
         elif np.may_share_memory(inputs.check_out(out, *shape, self.dtype), rows):
             rows = rows.copy()
-        executable.predict(rows, out, bfloat16=self.predict_dtype is not None)
+        executable.predict(rows, out, bfloat16=bfloat16)
         return out
 
     def evaluate(
@@ -178,6 +182,10 @@ class Network(Model):
             When the loss, its gradient or the updated weights are not finite; the weights are as
             they were.
         """
+        if self._executable is not None and sample_weight is None:
+            loss = try_step(self._executable, self._state, X, y, self.seed)
+            if loss is not None:
+                return loss
         program, batch = self._batch(X, y, sample_weight)
         executable = self._executable or self._build(program)
         return take_step(executable, self._state, batch, self.seed)
@@ -281,7 +289,9 @@ class Network(Model):
 
     def _batch(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[Program, Batch]:
         """Return a checked batch, and the program, laid out for it where there is none yet."""
-        door = self._door
-        rows = door.rows(X, self.input_size)
-        program = self._lower(rows.shape[1]) if self._executable is None else self.program
-        return program, door.batch(program, rows, y, sample_weight)
+        if self._executable is None:
+            X = self._door.rows(X, None)
+            program = self._lower(X.shape[1])
+        else:
+            program = self._executable.program
+        return program, self._door.batch(program, X, y, sample_weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from fastnn.backends import Batch, Executable, OptimizerState
 from fastnn.callbacks import Callback, Run
 from fastnn.errors import DivergenceError
 
-__all__ = ["History", "TrainingState", "take_step", "train"]
+__all__ = ["History", "TrainingState", "take_step", "train", "try_step"]
 
 # How long a native call lasts at most while somebody watches: long enough to cost nothing, short
 # enough for a bar that moves.
@@ -289,13 +290,33 @@ def take_step(executable: Executable, state: TrainingState, batch: Batch, seed: 
     """
     loss, share = np.empty(1), np.empty(1)
     optimizer = state.optimizer
-    rate = optimizer.rates(np.array([optimizer.step]), np.array([float(optimizer.epochs)]))
+    rate = np.array([optimizer.next_rate()])
     finite = executable.parameters.copy(), executable.states.copy()
     taken = executable.run_steps(batch, None, len(batch), optimizer, rate, seed, loss, share)
     if not taken or not _is_finite(executable, optimizer):
         _keep_finite(executable, optimizer, finite)
         raise DivergenceError(optimizer.step, state.epochs + 1, float(loss[0]))
     return float(loss[0])
+
+
+def try_step(
+    executable: Executable, state: TrainingState, X: Any, y: Any, seed: int
+) -> float | None:
+    """Do as `take_step` on what a user brought, if it fits as it is; else return None.
+
+    Raises
+    ------
+    DivergenceError
+        When the loss, its gradient or what was updated is not finite; the parameters are finite.
+    """
+    optimizer = state.optimizer
+    told = executable.try_step(X, y, optimizer, optimizer.next_rate(), seed)
+    if told is None:
+        return None
+    loss, finite = told
+    if not finite:
+        raise DivergenceError(optimizer.step, state.epochs + 1, loss)
+    return loss
 
 
 def _is_finite(executable: Executable, state: OptimizerState) -> bool:
@@ -315,7 +336,20 @@ def _keep_finite(executable: Executable, state: OptimizerState, finite: Any) -> 
 
 
 def _bar(progress: bool, total: int) -> Any:
+    # None draws only where the output is a terminal.
+    return _bars()(total=total, unit="step", disable=None if progress else True, miniters=1)
+
+
+@functools.cache
+def _bars() -> Any:
+    """Return a tqdm without its thread, which even a bar that is not drawn would start.
+
+    Python warns who forks beside a thread. This one looks after bars whose steps get slower than
+    tqdm expected; with ``miniters=1`` it expects nothing, and looks at the clock at every step.
+    """
     from tqdm.auto import tqdm  # loaded by the first fit, not by the import of fastnn
 
-    # None draws only where the output is a terminal.
-    return tqdm(total=total, unit="step", disable=None if progress else True)
+    class Bar(tqdm):  # type: ignore[type-arg]
+        monitor_interval = 0
+
+    return Bar

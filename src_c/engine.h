@@ -19,6 +19,13 @@ typedef struct {
 } fnn_spare;
 #define SPARE_HEAD 64 /* what follows begins on a cache line */
 
+/* Whether threads pay, as tried out: cores may be so far from each other that a small step is quicker
+ * alone. Only the owner of the pool looks at it. */
+typedef struct {
+    int64_t best[2]; /* nanoseconds of a step with the pool, and alone */
+    int32_t step;    /* in the period */
+} fnn_trial;
+
 /* Where the numbers of a slot stand. */
 typedef struct {
     bool trainable; /* whether they depend on a parameter */
@@ -44,7 +51,8 @@ struct fnn_engine {
     bool limits_norms;   /* whether a parameter has a max_norm */
     int32_t buffers;     /* of a prediction */
     int64_t buffer_ld;   /* wide enough for every slot */
-    _Atomic(fnn_spare *) spare; /* memory that no run uses, or NULL: all that ever changes here */
+    _Atomic(fnn_spare *) spare; /* memory that no run uses, or NULL */
+    fnn_trial trial;            /* this and the spare memory are all that ever changes here */
     const fnn_kernels *kernels;
     fnn_bfloat16 bfloat16;
     fnn_dtype dtype;
@@ -136,6 +144,8 @@ typedef struct {
 /* Count work, in multiply-adds or as long; false when the run is to stop. Only the caller's thread
  * asks, the others hear of it. */
 bool fnn_go_on(fnn_run *run, int worker, int64_t work);
+
+int64_t fnn_nanoseconds(void);
 
 /* Take a tile forward, and backward to the gradients of the slots; false when interrupted. The
  * backward pass starts from the gradient of the scores. */

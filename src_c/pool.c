@@ -30,7 +30,7 @@
 
 /* How long somebody who waits stays awake. To wake a sleeper costs both sides several microseconds,
  * and the phases of a step that is worth two threads are at most this far apart. */
-#define SPIN_NANOSECONDS 30000
+#define SPIN_NANOSECONDS 100000
 #define SPINS_PER_LOOK 64 /* at the clock, which costs as much as a pause or two */
 
 #define STACK_BYTES (512 * 1024)
@@ -282,12 +282,28 @@ static void start_workers(int wanted) {
     pthread_attr_destroy(&attributes);
 }
 
+static _Atomic int limit; /* 0: none */
+
+void fnn_limit_threads(int threads) {
+    atomic_store(&limit, threads);
+}
+
+int fnn_thread_limit(void) {
+    return atomic_load(&limit);
+}
+
+/* How many threads a run may have that begins now. */
+static int most_threads(void) {
+    const int most = atomic_load(&limit);
+    return 0 < most && most < FNN_MAX_THREADS ? most : FNN_MAX_THREADS;
+}
+
 fnn_pool *fnn_pool_begin(int threads) {
     uintptr_t nobody = 0;
-    if (threads <= 1 || !pool.forkable ||
+    const int most = most_threads(), wanted = (threads < most ? threads : most) - 1;
+    if (wanted < 1 || !pool.forkable ||
         !atomic_compare_exchange_strong(&pool.owner, &nobody, this_thread()))
         return NULL;
-    const int wanted = (threads < FNN_MAX_THREADS ? threads : FNN_MAX_THREADS) - 1;
     if (pool.workers < wanted)
         start_workers(wanted);
     pool.threads = 1 + (pool.workers < wanted ? pool.workers : wanted);

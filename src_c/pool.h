@@ -33,4 +33,9 @@ void fnn_parallel(fnn_pool *pool, int64_t count,
 /* Give the pool back; the workers go to sleep. NULL is allowed. */
 void fnn_pool_end(fnn_pool *pool);
 
+/* The most threads of every run that begins from now on, whatever it wants; 0: no limit, as at the
+ * start. Visible outside of the library, where threadpoolctl looks for them. */
+__attribute__((visibility("default"))) void fnn_limit_threads(int threads);
+__attribute__((visibility("default"))) int fnn_thread_limit(void);
+
 #endif

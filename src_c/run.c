@@ -11,10 +11,12 @@
 #define POLL_WORK (1 << 20)
 #define POLL_NANOSECONDS 5000000
 
-/* Below this many multiply-adds a run has one thread: to tell another costs more than it does. */
+/* Below this many multiply-adds a run has one thread: to tell another costs more than it does. In
+ * training the others are awake; a single call has to wake them. */
 #define WORK_OF_TWO 400000
+#define WORK_OF_WAKING 8000000
 
-static int64_t nanoseconds(void) {
+int64_t fnn_nanoseconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
@@ -29,7 +31,7 @@ bool fnn_go_on(fnn_run *run, int worker, int64_t work) {
     if (run->work < POLL_WORK)
         return true;
     run->work = 0;
-    const int64_t now = nanoseconds();
+    const int64_t now = fnn_nanoseconds();
     if (run->asked_at == 0) /* the first look */
         run->asked_at = now;
     if (now - run->asked_at < POLL_NANOSECONDS)
@@ -127,7 +129,7 @@ fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts) {
     const int64_t tile = parts & FNN_RUN_TILES ? e->small_tile : e->tile;
     run->rows = whole ? rows : fnn_least(rows, e->chunk);
     run->tile = whole ? rows : fnn_least(rows, tile);
-    if (rows * e->row_work >= WORK_OF_TWO)
+    if (rows * e->row_work >= (run->training ? WORK_OF_TWO : WORK_OF_WAKING))
         run->pool = fnn_pool_begin(e->threads);
     run->workers = run->pool ? e->threads : 1;
     if (!whole)

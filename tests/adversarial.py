@@ -58,6 +58,23 @@ def long_shapes(kernel):
     return [{**small, c: LONG} for c in names]
 
 
+# Rows and columns at the edges of the tiles of a product that SIZES do not reach: the highest ones,
+# and the widest, which few rows have.
+TILE_ROWS = (1, 2, 3, 6, 14, 15, 28, 29)
+TILE_COLUMNS = (63, 64, 65, 127, 128, 129)
+
+
+def tile_shapes(kernel):
+    """Return sizes by letter for a product: any two at the edges of tiles, the third small."""
+    if kernel.tolerance != "product":
+        return []
+    return [
+        {rows: R, columns: C, **{c: 3 for c in letters(kernel) if c not in (rows, columns)}}
+        for rows, columns in itertools.permutations(letters(kernel), 2)
+        for R, C in itertools.product(TILE_ROWS, TILE_COLUMNS)
+    ]
+
+
 # -- variants: the constants, and which optional arrays are there --------------------------------
 
 

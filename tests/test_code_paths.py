@@ -10,12 +10,11 @@ import pytest
 from fastnn import backends
 
 PATHS = ("base", "avx2", "avx512", "neon")
-FILES = (
-    "test_kernels_oracle.py",
-    "test_kernels_equivalence.py",
-    "test_same_bits.py",
-    "test_bfloat16.py",
-)
+FILES = {
+    "numbers": ("test_kernels_oracle.py", "test_kernels_equivalence.py", "test_same_bits.py"),
+    "bfloat16": ("test_bfloat16.py",),
+    "edges": ("test_kernels_tiles.py", "test_kernels_denormals.py", "test_memory_edges.py"),
+}
 HERE = Path(__file__).parent
 
 pytestmark = pytest.mark.skipif(
@@ -42,14 +41,15 @@ def chosen(path, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
-def test_every_path_passes_the_tests_of_the_kernels(path, tmp_path):
+@pytest.mark.parametrize("group", FILES)
+def test_every_path_passes_the_tests_of_the_kernels(path, group, tmp_path):
     taken = chosen(path, tmp_path)
     if not taken:
         pytest.skip(f"this build or this processor has no path {path}")
     assert taken == path
     if taken == chosen("", tmp_path):
         pytest.skip(f"{path} is the path that all other tests take")
-    files = [str(HERE / name) for name in FILES]
+    files = [str(HERE / name) for name in FILES[group]]
     told = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", "native", *files)
     run = in_a_process(path, tmp_path, *told)
     assert run.returncode == 0, run.stdout[-3000:]

@@ -89,3 +89,25 @@ def test_a_sum_over_nothing_is_the_bias_or_zero(backend, dtype):
     )
     assert not dW.any()
     assert not db.any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(0,), (1,), (40,), (3, 7), (0, 4), (700, 400)])
+def test_every_backend_finds_the_first_value_that_is_not_finite(backend, dtype, shape):
+    array = np.ones(shape, dtype)
+    assert backend.first_nonfinite(array) == -1
+    for at in {0, array.size // 2, array.size - 1} if array.size else ():
+        array.reshape(-1)[at] = np.inf if at % 2 else np.nan
+        assert backend.first_nonfinite(array) == at
+        array[...] = 1
+
+
+UNALIGNED = np.zeros(13, np.uint8)[1:].view(np.float32)
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros(3, np.int64), np.zeros(3, ">f4"), UNALIGNED, np.zeros((4, 4))[:, 1]]
+)
+def test_values_of_another_kind_are_not_looked_at(compiled, array):
+    with pytest.raises(ValueError, match=r"aligned array of float32 or float64|contiguous"):
+        compiled.first_nonfinite(array)

@@ -67,6 +67,7 @@ class Edges:
 def call_kernels(backend, dtype, edges):
     for kernel in KERNELS.values():
         sizes = adversarial.shapes(kernel) + adversarial.long_shapes(kernel)
+        sizes += adversarial.tile_shapes(kernel)
         for variant in adversarial.variants(kernel):
             for number, size in enumerate(sizes):
                 call = adversarial.make(kernel, variant, size, dtype)

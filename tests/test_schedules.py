@@ -5,7 +5,9 @@ import pytest
 
 import fastnn as fn
 from fastnn import backends, configuration
+from fastnn.backends.base import RATES_AHEAD, OptimizerState
 from fastnn.errors import ModelFileError
+from fastnn.optimizers import Adam
 from fastnn.schedules import (
     Constant,
     Cosine,
@@ -262,3 +264,29 @@ def test_the_summary_names_the_schedule_as_it_was_made(backend):
     net = fn.Network([fn.Dense(1)], optimizer=fn.Lion(OneCycle(0.1, 20)), backend=backend)
     assert "Lion(OneCycle(highest=0.1, length=20.0))" in str(net)
     assert "initial" not in str(net)
+
+
+# -- single steps ----------------------------------------------------------------------------------
+
+AHEAD = [
+    Constant(0.3, warmup=3),
+    Cosine(0.1, length=700, unit="step", warmup=10),
+    Exponential(0.1, gamma=0.999, unit="step"),
+    InverseScaling(0.1, unit="step"),
+    OneCycle(0.1, length=600, unit="step"),
+    Step(0.1, every=100, unit="step"),
+    ReduceOnPlateau(0.1),
+]
+
+
+@pytest.mark.parametrize("schedule", AHEAD, ids=repr)
+def test_rates_computed_ahead_are_those_of_their_steps(schedule):
+    state = OptimizerState(Adam(schedule), np.zeros((2, 1)))
+    for step in [*range(2 * RATES_AHEAD + 3), 3, 4, 1000, 0]:
+        state.step = step
+        if step % 100 == 50:
+            state.epochs += 1
+        if step % 170 == 160:
+            state.plateau = state.plateau._replace(scale=state.plateau.scale / 3)
+        (rate,) = state.rates(np.array([step]), np.array([float(state.epochs)]))
+        assert state.next_rate() == rate

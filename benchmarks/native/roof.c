@@ -65,7 +65,7 @@ double stream_triad(long count) {
         return -1;
     for (long i = 0; i < count; i++)
         a[i] = b[i] = c[i] = (four){s, s, s, s};
-    for (int pass = 0; pass < 5; pass++) {
+    for (int pass = 0; pass < 25; pass++) {
         double start = now();
         for (long i = 0; i < count; i++)
             a[i] = b[i] + s * c[i];

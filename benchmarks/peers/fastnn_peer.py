@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+from functools import partial
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 from cases import Case
 
 import fastnn as fn
+from peers import times_of
 
 
 def describe(threads: int) -> dict[str, Any]:
@@ -69,6 +72,13 @@ class Trainer:
         self._fit(self.case.rows, epochs, self.shuffle)
         return epochs * self.case.steps
 
+    def each(self, seconds: float) -> list[float]:
+        """Return the seconds of single steps, a call of `train_batch` each."""
+        X, y = self.data
+        size = self.case.batch
+        batches = cycle([(X[n : n + size], y[n : n + size]) for n in range(0, len(X), size)])
+        return times_of(lambda: self.net.train_batch(*next(batches)), seconds)
+
     def weights(self) -> list[tuple[Any, Any]]:
         """Return weights and biases."""
         named = self.net.parameters
@@ -102,6 +112,10 @@ class Predictor:
         for _ in range(calls):
             predict(X)
         return calls
+
+    def each(self, seconds: float) -> list[float]:
+        """Return the seconds of single calls."""
+        return times_of(partial(self.net.predict, self.X), seconds)
 
     def outputs(self) -> np.ndarray:
         """Return the probabilities."""

@@ -11,6 +11,8 @@ import numpy as np
 from cases import Case
 from jax import lax
 
+from peers import times_of
+
 
 def describe(threads: int) -> dict[str, Any]:
     """Return the versions; the threads are those of the cores that the process was bound to."""
@@ -120,6 +122,11 @@ class Predictor:
         for _ in range(calls):
             predict(parameters, X).block_until_ready()
         return calls
+
+    def each(self, seconds: float) -> list[float]:
+        """Return the seconds of single calls."""
+        predict, parameters, X = self.predict, self.parameters, self.X
+        return times_of(lambda: predict(parameters, X).block_until_ready(), seconds)
 
     def outputs(self) -> np.ndarray:
         """Return the probabilities."""

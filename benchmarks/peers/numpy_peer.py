@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from cases import Case
+
+from peers import times_of
 
 
 def describe(threads: int) -> dict[str, Any]:
@@ -90,6 +93,10 @@ class Trainer(Net):
             self.at = (self.at + 1) % len(self.batches)
         return steps
 
+    def each(self, seconds: float) -> list[float]:
+        """Return the seconds of single steps."""
+        return times_of(partial(self.run, 1), seconds)
+
     def step(self, X: np.ndarray, y: np.ndarray) -> None:
         """Take one step."""
         d = self.forward(X)
@@ -154,6 +161,10 @@ class Predictor(Net):
         for _ in range(calls):
             softmax(self.forward(self.X))
         return calls
+
+    def each(self, seconds: float) -> list[float]:
+        """Return the seconds of single calls."""
+        return times_of(lambda: softmax(self.forward(self.X)), seconds)
 
     def outputs(self) -> np.ndarray:
         """Return the probabilities."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import onnxruntime
 from cases import Case
 from onnx import TensorProto, helper, numpy_helper
 
-from peers import Unable
+from peers import Unable, times_of
 
 OPSET = 17
 
@@ -77,6 +78,10 @@ class Predictor:
         for _ in range(calls):
             run(None, feed)
         return calls
+
+    def each(self, seconds: float) -> list[float]:
+        """Return the seconds of single calls."""
+        return times_of(partial(self.session.run, None, {"x": self.X}), seconds)
 
     def outputs(self) -> np.ndarray:
         """Return the probabilities."""

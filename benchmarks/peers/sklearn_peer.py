@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from cases import Case
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from peers import Unable
+from peers import Unable, times_of
 from peers.numpy_peer import describe as describe_numpy
 
 
@@ -120,6 +121,10 @@ class Predictor:
         for _ in range(calls):
             predict(X)
         return calls
+
+    def each(self, seconds: float) -> list[float]:
+        """Return the seconds of single calls."""
+        return times_of(partial(self.model.predict_proba, self.X), seconds)
 
     def outputs(self) -> np.ndarray:
         """Return the probabilities."""

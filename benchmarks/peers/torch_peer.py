@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from cases import Case
 from torch.nn import functional
 
-from peers import Unable
+from peers import Unable, times_of
 
 # Ways to run an optimizer; the fastest is taken, by this many steps each.
 WAYS = ({"foreach": False}, {"foreach": True}, {"fused": True})
@@ -47,6 +48,16 @@ def set_weights(model: torch.nn.Sequential, case: Case) -> None:
             layer.bias.copy_(torch.from_numpy(bias))
 
 
+def compiled(function: Any) -> Any:
+    """Return a function compiled for the shapes of one case.
+
+    What earlier cases left is forgotten: after a second shape the compiler writes code for any
+    shape, and after eight it gives up and runs eagerly, without a word.
+    """
+    torch.compiler.reset()
+    return torch.compile(function, dynamic=False)
+
+
 class Trainer:
     """Steps in a Python loop over resident batches. Mode ``compiled`` compiles the loss."""
 
@@ -58,7 +69,7 @@ class Trainer:
         compute = functional.mse_loss if case.loss == "mse" else functional.cross_entropy
         self.loss = lambda x, target: compute(self.model(x), target)
         if mode == "compiled":
-            self.loss = torch.compile(self.loss)
+            self.loss = compiled(self.loss)
         self.way = WAYS[0]
         self.at = 0
         self._optimizer()
@@ -91,6 +102,10 @@ class Trainer:
         self.at = at
         return steps
 
+    def each(self, seconds: float) -> list[float]:
+        """Return the seconds of single steps."""
+        return times_of(partial(self.run, 1), seconds)
+
     def weights(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return weights and biases."""
         return [(la.weight.detach().numpy().T, la.bias.detach().numpy()) for la in self.model[::2]]
@@ -118,7 +133,7 @@ class Predictor:
         self.X = torch.from_numpy(case.data()[0])
         self.model = torch.nn.Sequential(*build(case), torch.nn.Softmax(dim=1)).eval()
         if mode == "compiled":
-            self.model = torch.compile(self.model)
+            self.model = compiled(self.model)
         self.run(3)
 
     @torch.inference_mode()
@@ -128,6 +143,11 @@ class Predictor:
         for _ in range(calls):
             model(X)
         return calls
+
+    @torch.inference_mode()
+    def each(self, seconds: float) -> list[float]:
+        """Return the seconds of single calls."""
+        return times_of(partial(self.model, self.X), seconds)
 
     @torch.inference_mode()
     def outputs(self) -> np.ndarray:

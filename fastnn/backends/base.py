@@ -6,7 +6,7 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +22,9 @@ __all__ = ["Backend", "Batch", "Executable", "OptimizerState", "aligned_zeros"]
 Array = npt.NDArray[Any]
 
 CACHE_LINE = 64
+
+# Single steps share a computation of so many learning rates, which else takes longer than a step.
+RATES_AHEAD = 256
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
@@ -49,6 +52,8 @@ class OptimizerState:
         NAdam's: the product of the momenta of all steps so far.
     plateau : Plateau
         What the schedule remembers of the metrics.
+    prepared : object
+        What the backend has made ready for `Executable.try_step`, if anything.
     """
 
     optimizer: Optimizer
@@ -57,6 +62,20 @@ class OptimizerState:
     epochs: int = 0
     product: float = 1.0
     plateau: Plateau = Plateau()
+    prepared: Any = field(default=None, repr=False, compare=False)
+    _ahead: tuple[int, int, float, list[float]] = field(
+        default=(0, 0, 1.0, []), init=False, repr=False, compare=False
+    )
+
+    def next_rate(self) -> float:
+        """Return the learning rate of the next step."""
+        first, epochs, scale, rates = self._ahead
+        at = self.step - first
+        if not 0 <= at < len(rates) or epochs != self.epochs or scale != self.plateau.scale:
+            at, steps = 0, np.arange(self.step, self.step + RATES_AHEAD)
+            rates = self.rates(steps, np.full(RATES_AHEAD, float(self.epochs))).tolist()
+            self._ahead = self.step, self.epochs, self.plateau.scale, rates
+        return rates[at]
 
     def rates(self, steps: npt.NDArray[np.int64], epochs: Array) -> Array:
         """Return the learning rate of every step; see `fastnn.schedules.Schedule.rates`."""
@@ -101,8 +120,8 @@ class Executable(ABC):
     Attributes
     ----------
     parameters : ndarray, shape (P,)
-        The flat vector. `run_steps` changes it; anybody else who writes into it calls `changed`
-        behind that, or takes it from `lend`.
+        The flat vector. `run_steps` and `try_step` change it; anybody else who writes into it calls
+        `changed` behind that, or takes it from `lend`.
     states : ndarray, shape (S,)
         The flat vector of states, such as running means: `run_steps` changes it, nothing else.
     """
@@ -157,6 +176,26 @@ class Executable(ABC):
         With `bfloat16`, which wants float32, weights and inputs of dense ops are rounded to
         bfloat16, and their products summed in float32. Safe to call from several threads at once.
         """
+
+    def try_predict(self, X: Any, out: Any) -> Array | None:
+        """Return the predictions for what a user brought, if it fits as it is: the fast road.
+
+        Parameters
+        ----------
+        X : object
+            It fits if it is a finite ndarray, no instance of a subclass, of the right shape and
+            dtype, C-contiguous and aligned, with at least one row.
+        out : object
+            Where to write, None for a new array. It fits if it is such an array too, writeable, and
+            shares no memory with `X`.
+
+        Returns
+        -------
+        ndarray or None
+            None where something does not fit, or where the backend has no fast road. Then nothing
+            was done, and the caller converts and checks, or says what is wrong.
+        """
+        return None
 
     @abstractmethod
     def evaluate(self, batch: Batch) -> tuple[float, float]:
@@ -242,6 +281,34 @@ class Executable(ABC):
             After Ctrl-C, with parameters and state at a whole step.
         """
 
+    def try_step(
+        self, X: Any, y: Any, state: OptimizerState, rate: float, seed: int
+    ) -> tuple[float, bool] | None:
+        """Take one step on what a user brought, if it fits as it is: the fast road of `run_steps`.
+
+        Parameters
+        ----------
+        X : object
+            As for `try_predict`.
+        y : object
+            Such an array of the shape of the outputs where the targets of the loss are values, or
+            labels of classes: int64, shape (B,), C-contiguous.
+        state : OptimizerState
+        rate : float
+            The learning rate.
+        seed : int
+            Seed of the dropout masks.
+
+        Returns
+        -------
+        tuple of (float, bool), or None
+            The loss before the update, and whether the step was taken and all that it changed is
+            finite. If not, parameters and states are finite ones all the same, those from before
+            the step where the update overflowed, and moments that are not finite are now 0. None
+            as for `try_predict`.
+        """
+        return None
+
 
 class Backend(ABC):
     """A way to run Programs.
@@ -259,6 +326,16 @@ class Backend(ABC):
     @abstractmethod
     def compile(self, program: Program, dtype: np.dtype[Any], threads: int) -> Executable:
         """Return the Program as an Executable with parameters of 0."""
+
+    def first_nonfinite(self, array: Array) -> int:
+        """Return the flat position of the first NaN or infinity in an array, or -1.
+
+        Parameters
+        ----------
+        array : ndarray of float32 or float64
+            Of one or two dimensions, C-contiguous and aligned.
+        """
+        return self.kernels.first_nonfinite(array if array.ndim == 2 else array.reshape(-1, 1))
 
     def details(self) -> dict[str, str]:
         """Return what there is to say of the backend here, such as the instruction set it uses."""

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn.backends.base import Backend, Batch, Executable, OptimizerState, aligned_zeros
+from fastnn.optimizers import Optimizer
 from fastnn.program import Program
 
 if importlib.util.find_spec("fastnn.backends.native._core") is None:
     raise ImportError("its compiled part is not installed")
-from fastnn.backends.native import _core, kernels  # noqa: E402 (what is missing is said above)
+from fastnn.backends.native import _core, kernels, threadpool  # noqa: E402 (after that check)
 
 __all__ = ["BACKEND", "NativeBackend", "NativeExecutable"]
 
@@ -26,7 +27,14 @@ class NativeExecutable(Executable):
     def __init__(self, program: Program, dtype: np.dtype[Any], threads: int) -> None:
         super().__init__(program, dtype, threads)
         self._engine = _core.Engine(program, dtype.name, threads)
+        self._fast = _core.FastRoad(self._engine, program, self.parameters, self.states)
         self._kept: tuple[object, Array] = None, self.parameters
+
+    def new_state(self, optimizer: Optimizer) -> OptimizerState:
+        """Return the state of an optimizer that has taken no step."""
+        state = super().new_state(optimizer)
+        state.prepared = _core.PreparedOptimizer(optimizer, state.moments)
+        return state
 
     def predict(self, X: Array, out: Array, *, bfloat16: bool = False) -> None:
         """Write the predictions for `X` (B, I) into `out` (B, O); see the base class."""
@@ -48,6 +56,10 @@ class NativeExecutable(Executable):
             if not lent:
                 self._kept = stamp, prepared
         return prepared
+
+    def try_predict(self, X: Any, out: Any) -> Array | None:
+        """Return predictions if `X` and `out` fit as they are; see the base class."""
+        return self._fast.predict(self.parameters, self.states, X, out)
 
     def evaluate(self, batch: Batch) -> tuple[float, float]:
         """Return the mean loss with penalties, and the share of right outputs."""
@@ -109,6 +121,15 @@ class NativeExecutable(Executable):
         finally:
             self.changed()
 
+    def try_step(
+        self, X: Any, y: Any, state: OptimizerState, rate: float, seed: int
+    ) -> tuple[float, bool] | None:
+        """Take one step if `X` and `y` fit as they are; see the base class."""
+        try:
+            return self._fast.step(self.parameters, self.states, X, y, state, rate, seed)
+        finally:
+            self.changed()
+
 
 class NativeBackend(Backend):
     """The C core."""
@@ -118,7 +139,12 @@ class NativeBackend(Backend):
 
     def compile(self, program: Program, dtype: np.dtype[Any], threads: int) -> Executable:
         """Return the Program as an Executable with parameters of 0."""
+        threadpool.register_where_imported()
         return NativeExecutable(program, dtype, threads)
+
+    def first_nonfinite(self, array: Array) -> int:
+        """Return the flat position of the first NaN or infinity, or -1; see the base class."""
+        return _core.first_nonfinite_of(array)
 
     def details(self) -> dict[str, str]:
         """Return the code path, why it was chosen, and the compiler of the core."""

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn.backends.base import OptimizerState
+from fastnn.optimizers import Optimizer
 from fastnn.program import Program
 
 Array = npt.NDArray[Any]
@@ -17,6 +18,7 @@ def compiler() -> str: ...
 def has_bfloat16() -> bool: ...
 def philox4x32(counter: Sequence[int], key: Sequence[int]) -> tuple[int, int, int, int]: ...
 def fail_allocation_after(count: int) -> None: ...
+def first_nonfinite_of(array: Array) -> int: ...
 
 class Engine:
     def __init__(self, program: Program, dtype: str, threads: int) -> None: ...
@@ -54,3 +56,22 @@ def prepare_bfloat16(engine: Engine, prepared: Array, parameters: Array) -> None
 def predict_bfloat16(
     engine: Engine, prepared: Array, states: Array, X: Array, out: Array
 ) -> None: ...
+
+class PreparedOptimizer:
+    def __init__(self, optimizer: Optimizer, moments: Array) -> None: ...
+
+class FastRoad:
+    def __init__(
+        self, engine: Engine, program: Program, parameters: Array, states: Array
+    ) -> None: ...
+    def predict(self, parameters: Array, states: Array, X: Any, out: Any) -> Array | None: ...
+    def step(
+        self,
+        parameters: Array,
+        states: Array,
+        X: Any,
+        y: Any,
+        state: OptimizerState,
+        rate: float,
+        seed: int,
+    ) -> tuple[float, bool] | None: ...
