@@ -95,7 +95,7 @@ class Network(Model):
         """
         executable = self._executable or self._ready()
         bfloat16 = self.predict_dtype is not None
-        predictions = None if bfloat16 else executable.try_predict(X, out)
+        predictions = executable.try_predict(X, out, bfloat16=bfloat16)
         if predictions is not None:
             return predictions
         rows = self._door.rows(X, self.input_size)

@@ -378,6 +378,18 @@ def test_weights_are_prepared_once_while_nobody_can_write(compiled):
     assert executable._prepared() is not kept
 
 
+def test_rows_that_fit_as_they_are_give_the_bits_of_those_that_do_not(compiled):
+    net = small(compiled)
+    for _ in range(2):  # the second time the weights are prepared, and the fast road is open
+        for rows in (X, X[:1], X[::2].copy()):
+            assert same(net.predict(rows), net.predict(rows.tolist()))
+            out = np.empty((len(rows), 3), np.float32)
+            assert net.predict(rows, out) is out
+            assert same(out, net.predict(np.asfortranarray(rows)))
+    with pytest.raises(ValueError, match="finite|NaN|nan"):
+        net.predict(np.full((1, 5), np.nan, np.float32))
+
+
 def test_threads_may_predict_while_weights_change(backend):
     net = small(backend)
     start = net.parameters_vector

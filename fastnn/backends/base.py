@@ -177,7 +177,7 @@ class Executable(ABC):
         bfloat16, and their products summed in float32. Safe to call from several threads at once.
         """
 
-    def try_predict(self, X: Any, out: Any) -> Array | None:
+    def try_predict(self, X: Any, out: Any, *, bfloat16: bool = False) -> Array | None:
         """Return the predictions for what a user brought, if it fits as it is: the fast road.
 
         Parameters
@@ -188,6 +188,8 @@ class Executable(ABC):
         out : object
             Where to write, None for a new array. It fits if it is such an array too, writeable, and
             shares no memory with `X`.
+        bfloat16 : bool
+            As for `predict`.
 
         Returns
         -------

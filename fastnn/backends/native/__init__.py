@@ -28,7 +28,7 @@ class NativeExecutable(Executable):
         super().__init__(program, dtype, threads)
         self._engine = _core.Engine(program, dtype.name, threads)
         self._fast = _core.FastRoad(self._engine, program, self.parameters, self.states)
-        self._kept: tuple[object, Array] = None, self.parameters
+        self._kept: tuple[object, Array, _core.FastRoad] = None, self.parameters, self._fast
 
     def new_state(self, optimizer: Optimizer) -> OptimizerState:
         """Return the state of an optimizer that has taken no step."""
@@ -48,18 +48,22 @@ class NativeExecutable(Executable):
 
         Stamp and loan are looked at before the parameters: a loan behind that has another stamp.
         """
-        stamp, (kept, prepared) = self._stamp, self._kept
+        stamp, (kept, prepared, _) = self._stamp, self._kept
         if kept is not stamp:
             lent = self._lent() is not None
             prepared = aligned_zeros(self.parameters.shape, self.dtype)
             _core.prepare_bfloat16(self._engine, prepared, self.parameters)
             if not lent:
-                self._kept = stamp, prepared
+                road = _core.FastRoad(self._engine, self.program, prepared, self.states, True)
+                self._kept = stamp, prepared, road
         return prepared
 
-    def try_predict(self, X: Any, out: Any) -> Array | None:
+    def try_predict(self, X: Any, out: Any, *, bfloat16: bool = False) -> Array | None:
         """Return predictions if `X` and `out` fit as they are; see the base class."""
-        return self._fast.predict(self.parameters, self.states, X, out)
+        if not bfloat16:
+            return self._fast.predict(self.parameters, self.states, X, out)
+        stamp, prepared, road = self._kept
+        return road.predict(prepared, self.states, X, out) if stamp is self._stamp else None
 
     def evaluate(self, batch: Batch) -> tuple[float, float]:
         """Return the mean loss with penalties, and the share of right outputs."""

@@ -62,7 +62,12 @@ class PreparedOptimizer:
 
 class FastRoad:
     def __init__(
-        self, engine: Engine, program: Program, parameters: Array, states: Array
+        self,
+        engine: Engine,
+        program: Program,
+        parameters: Array,
+        states: Array,
+        bfloat16: bool = False,
     ) -> None: ...
     def predict(self, parameters: Array, states: Array, X: Any, out: Any) -> Array | None: ...
     def step(
