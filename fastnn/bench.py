@@ -127,7 +127,7 @@ def _network(widths: tuple[int, ...], backend: str, threads: int) -> Network:
 def _product_speed(dense: Callable[..., Any], seconds: float) -> float:
     """Return the GFLOP/s of a backend's product."""
     X, W, Y = (np.ones((PRODUCT, PRODUCT), np.float32) for _ in range(3))
-    return float(2e-9 * PRODUCT**3 / _best(partial(dense, Y, X, W, None), seconds))
+    return float(2e-9 * PRODUCT**3 / _best(partial(dense, Y, X, W, None, "identity"), seconds))
 
 
 def _best(call: Callable[[], Any], seconds: float) -> float:

@@ -245,7 +245,7 @@ typedef struct {
     fnn_head head;
 } fnn_program;
 
-/* A program made ready to run. It never changes, so any number of calls may share it. */
+/* A program made ready to run. Any number of calls may share it, at once too. */
 typedef struct fnn_engine fnn_engine;
 
 /* Copies the program. Sets *engine on FNN_OK only. Its runs use at most so many threads, at least

@@ -11,6 +11,9 @@
 #define POLL_WORK (1 << 20)
 #define POLL_NANOSECONDS 5000000
 
+/* What an engine keeps for the next run, at most: who needs more has time to ask for it. */
+#define KEPT_BYTES (16 << 20)
+
 /* Below this many multiply-adds a run has one thread: to tell another costs more than it does. In
  * training the others are awake; a single call has to wake them. */
 #define WORK_OF_TWO 400000
@@ -161,7 +164,10 @@ fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts) {
 
 void fnn_end(fnn_run *run) {
     fnn_pool_end(run->pool);
-    fnn_free(atomic_exchange(&((fnn_engine *)run->engine)->spare, run->memory));
+    fnn_spare *spare = run->memory;
+    if (spare && spare->bytes <= KEPT_BYTES)
+        spare = atomic_exchange(&((fnn_engine *)run->engine)->spare, spare);
+    fnn_free(spare);
 }
 
 /* ---- Predictions ---------------------------------------------------------------------------- */

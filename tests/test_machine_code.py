@@ -9,7 +9,7 @@ import platform
 import shutil
 
 import compiled
-import machine
+import disassembly
 import pytest
 
 pytestmark = [
@@ -60,11 +60,13 @@ def loops(path, tmp_path_factory):
     """Return the loops of products in the object of a path."""
     target = tmp_path_factory.mktemp(path) / "isa.o"
     source = compiled.ROOT / f"src_c/isa_{path}.c"
-    return machine.product_loops(machine.disassemble(compiled.compile_source(source, path, target)))
+    built = compiled.compile_source(source, path, target)
+    return disassembly.product_loops(disassembly.disassemble(built))
 
 
 def test_the_loops_of_products_fuse_and_keep_their_sums_in_registers(path, loops):
-    assert [f"{machine.faults(loop)}: {loop}" for loop in loops if machine.faults(loop)] == []
+    found = {str(loop): disassembly.faults(loop) for loop in loops}
+    assert {loop: faults for loop, faults in found.items() if faults} == {}
     assert {loop.width for loop in loops} == {REGISTERS[path][0]}
 
 
@@ -80,8 +82,8 @@ def crafted(folder, *flags):
     source = folder / "tile.c"
     source.write_text(TILE)
     target = compiled.compile_source(source, "avx2", folder / "tile.o", *flags)
-    (loop,) = machine.product_loops(machine.disassemble(target))
-    return loop, machine.faults(loop)
+    (loop,) = disassembly.product_loops(disassembly.disassemble(target))
+    return loop, disassembly.faults(loop)
 
 
 def test_a_sound_loop_is_found_and_passes(tmp_path):
@@ -124,14 +126,14 @@ SPILLING = """
 
 
 def test_one_sum_on_the_stack_is_noticed():
-    (loop,) = machine.product_loops(machine.parse(SPILLING))
+    (loop,) = disassembly.product_loops(disassembly.parse(SPILLING))
     assert loop.fused == {2, 3, 4, 5}
     assert loop.carried == {"-0x40(%rbp)"}
     assert [i.address for i in loop.stack] == [0x28, 0x34]
-    assert machine.faults(loop) == ["it keeps vectors on the stack"]
+    assert disassembly.faults(loop) == ["it keeps vectors on the stack"]
 
 
 def test_rbp_is_a_register_like_others_where_there_is_no_frame():
     text = SPILLING.replace("   1:\tmov    %rsp,%rbp\n", "")
-    (loop,) = machine.product_loops(machine.parse(text))
-    assert machine.faults(loop) == []
+    (loop,) = disassembly.product_loops(disassembly.parse(text))
+    assert disassembly.faults(loop) == []
