@@ -21,6 +21,9 @@ ISA_FLAGS: dict[str, list[str]] = {
         "-mprefer-vector-width=512",
     ],
 }
+# Not every compiler has this one; without it the file is compiled to an empty table.
+BF16_FLAG = "-mavx512bf16"
+ISA_FLAGS["src_c/isa_avx512_bf16.c"] = [*ISA_FLAGS["src_c/isa_avx512.c"], BF16_FLAG]
 
 # No -ffast-math: it switches denormals off for the whole process that loads the library.
 # No contraction: which products it fuses depends on the tile, and so would the bits.
@@ -79,12 +82,12 @@ def require_toolchain(compiler):
         )
 
 
-def compiles(compiler, source, include_dirs=()):
+def compiles(compiler, source, include_dirs=(), flags=()):
     """Whether the compiler turns the source into a shared library."""
     with tempfile.TemporaryDirectory() as folder:
         probe = Path(folder, "probe.c")
         probe.write_text(source)
-        command = [*compiler, *COMPILE_FLAGS, *(f"-I{path}" for path in include_dirs)]
+        command = [*compiler, *COMPILE_FLAGS, *flags, *(f"-I{path}" for path in include_dirs)]
         command += [str(probe), "-shared", "-o", str(Path(folder, "probe.so"))]
         try:
             return subprocess.run(command, capture_output=True).returncode == 0
@@ -101,8 +104,12 @@ class Build(build):
 class BuildClib(build_clib):
     def build_libraries(self, libraries):
         # Only compilers with the command line of gcc, the kind that is wanted, have this attribute.
-        require_toolchain(getattr(self.compiler, "compiler_so", []))
-        for name, _ in libraries:
+        compiler = getattr(self.compiler, "compiler_so", [])
+        require_toolchain(compiler)
+        knows_bf16 = compiles(compiler, PROBE, flags=[BF16_FLAG])
+        for name, library in libraries:
+            if not knows_bf16 and BF16_FLAG in library["cflags"]:
+                library["cflags"].remove(BF16_FLAG)
             # `ar` adds to an archive that is there, and would keep the objects of deleted sources.
             Path(self.build_clib, f"lib{name}.a").unlink(missing_ok=True)
         super().build_libraries(libraries)

@@ -17,7 +17,7 @@ from fastnn.backends import Batch
 from fastnn.errors import unknown_name
 from fastnn.program import Program
 
-__all__ = ["Door", "check_out", "class_weights", "network_dtype"]
+__all__ = ["Door", "check_out", "class_weights", "network_dtype", "predict_dtype"]
 
 Array = npt.NDArray[Any]
 Finder = Callable[[Array], int]
@@ -373,3 +373,20 @@ def network_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     if wanted.name not in DTYPES or not wanted.isnative:
         raise unknown_name("dtype", dtype, DTYPES)
     return wanted
+
+
+def predict_dtype(name: str | None, dtype: np.dtype[Any]) -> str | None:
+    """Return the type of the factors in predictions, None for that of the network.
+
+    Raises
+    ------
+    ValueError
+        When it is not bfloat16, or the network is not float32.
+    """
+    if name is None:
+        return None
+    if name != "bfloat16":
+        raise unknown_name("predict_dtype", name, ("bfloat16",))
+    if dtype.name != "float32":
+        raise ValueError(f"predict_dtype='bfloat16' goes with dtype='float32', not {dtype.name!r}")
+    return name

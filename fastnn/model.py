@@ -43,11 +43,13 @@ class Model:
         seed: int | None = 0,
         backend: str = "auto",
         threads: int | None = None,
+        predict_dtype: str | None = None,
     ) -> None:
         self.layers = check_layers(layers, "Network")
         self._loss = None if isinstance(loss, str) and loss == "auto" else losses.get(loss)
         self._optimizer = optimizers.get(optimizer)
         self._dtype = inputs.network_dtype(dtype)
+        self.predict_dtype = predict_dtype
         if seed is None:
             seed = int(np.random.default_rng().integers(2**63))
         self.seed = checks.whole_number("seed", seed, 0, 2**64 - 1)
@@ -85,6 +87,15 @@ class Model:
         return self._dtype
 
     @property
+    def predict_dtype(self) -> str | None:
+        """``"bfloat16"`` where predictions round their factors, None where they do not."""
+        return self._predict_dtype
+
+    @predict_dtype.setter
+    def predict_dtype(self, name: str | None) -> None:
+        self._predict_dtype = inputs.predict_dtype(name, self._dtype)
+
+    @property
     def loss(self) -> Loss:
         """The loss, chosen where it was ``"auto"``."""
         return choose_loss(self.layers, self._loss)
@@ -114,7 +125,8 @@ class Model:
     def parameters(self) -> Mapping[str, Array]:
         """Every parameter by name, as a live view: what is written into it counts at once."""
         executable = self._ready()
-        views = {p.name: executable.view(p) for p in executable.program.parameters}
+        flat = executable.lend()
+        views = {p.name: executable.view(p, flat) for p in executable.program.parameters}
         return MappingProxyType(views)
 
     @property
@@ -132,11 +144,14 @@ class Model:
     @property
     def parameters_vector(self) -> Array:
         """A copy of all parameters, one behind the other, unpadded; setting it writes them."""
-        return _joined(self.parameters, self._dtype)
+        return _joined(self._views(), self._dtype)
 
     @parameters_vector.setter
     def parameters_vector(self, vector: npt.ArrayLike) -> None:
-        _spread("parameters_vector", np.asarray(vector, dtype=self.dtype), self.parameters)
+        try:
+            _spread("parameters_vector", np.asarray(vector, dtype=self.dtype), self._views())
+        finally:
+            self._ready().changed()
 
     @property
     def states_vector(self) -> Array:
@@ -183,14 +198,19 @@ class Model:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], *, backend: str = "auto", threads: int | None = None
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        backend: str = "auto",
+        threads: int | None = None,
+        predict_dtype: str | None = None,
     ) -> Self:
         """Return the network that `save` wrote; it trains on as if it had never stopped.
 
         Parameters
         ----------
         path : str or path
-        backend, threads
+        backend, threads, predict_dtype
             As for the constructor; a file does not bind them.
 
         Raises
@@ -200,10 +220,10 @@ class Model:
         OSError
             When it cannot be read.
         """
-        return cls._restore(network_file.read(path), backend, threads)
+        return cls._restore(network_file.read(path), backend, threads, predict_dtype)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self)._restore, (self._snapshot(), self.backend)
+        return type(self)._restore, (self._snapshot(), self.backend, None, self.predict_dtype)
 
     # -- inside -----------------------------------------------------------------------------------
 
@@ -217,6 +237,7 @@ class Model:
         for p in program.parameters:
             first = initializers.initialize(p.initializer, p.shape, p.fan, generator)
             executable.view(p)[...] = first
+        executable.changed()
         self._state = TrainingState(executable.new_state(self._optimizer))
         self._executable = executable
         return executable
@@ -247,7 +268,11 @@ class Model:
 
     @classmethod
     def _restore(
-        cls, snapshot: Snapshot, backend: str = "auto", threads: int | None = None
+        cls,
+        snapshot: Snapshot,
+        backend: str = "auto",
+        threads: int | None = None,
+        predict_dtype: str | None = None,
     ) -> Self:
         network = cls(
             snapshot.layers,
@@ -258,6 +283,7 @@ class Model:
             seed=snapshot.seed,
             backend=backend,
             threads=threads,
+            predict_dtype=predict_dtype,
         )
         network.metadata = snapshot.metadata
         if network._executable is not None:
@@ -268,6 +294,11 @@ class Model:
             state.optimizer.plateau = snapshot.plateau
             state.optimizer.epochs = snapshot.optimizer_epochs
         return network
+
+    def _views(self) -> dict[str, Array]:
+        """Return views of all parameters, for now: who writes into them says so."""
+        executable = self._ready()
+        return {p.name: executable.view(p) for p in executable.program.parameters}
 
     def _ready(self) -> Executable:
         if self._executable is None:

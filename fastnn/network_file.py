@@ -78,6 +78,7 @@ def fill(executable: Executable, state: TrainingState, tensors: Tensors) -> None
     """Write tensors into the parameters, moments and states that they are named after."""
     for name, view in _views(executable, state).items():
         view[...] = tensors[name]
+    executable.changed()
 
 
 def _views(executable: Executable, state: TrainingState) -> Tensors:

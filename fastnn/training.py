@@ -330,6 +330,7 @@ def _keep_finite(executable: Executable, state: OptimizerState, finite: Any) -> 
     parameters, states = finite
     if not (np.isfinite(executable.parameters).all() and np.isfinite(executable.states).all()):
         executable.parameters[...], executable.states[...] = parameters, states
+        executable.changed()
     if not np.isfinite(state.moments).all():
         state.moments[...] = 0
 

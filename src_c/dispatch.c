@@ -7,6 +7,8 @@
     extern const fnn_kernels fnn_kernels_float32__##isa, fnn_kernels_float64__##isa;
 #define PATH(isa) #isa, &fnn_kernels_float32__##isa, &fnn_kernels_float64__##isa
 
+extern const fnn_bfloat16 fnn_bfloat16__avx512; /* empty where the compiler knows none */
+
 DECLARE(base)
 static bool always(void) {
     return true;
@@ -59,6 +61,22 @@ fnn_status fnn_choose_isa(const char *name) {
 
 const fnn_kernels *fnn_kernels_of(fnn_dtype dtype) {
     return dtype == FNN_FLOAT32 ? paths[chosen].float32 : paths[chosen].float64;
+}
+
+bool fnn_has_bfloat16(void) {
+#ifdef __x86_64__
+    return paths[chosen].supported == has_avx512 && fnn_bfloat16__avx512.dense_forward &&
+           __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
+fnn_bfloat16 fnn_bfloat16_of(fnn_dtype dtype) {
+    const fnn_kernels *k = fnn_kernels_of(dtype);
+    if (dtype == FNN_FLOAT32 && fnn_has_bfloat16())
+        return fnn_bfloat16__avx512;
+    return (fnn_bfloat16){k->round_bfloat16, k->round_bfloat16, k->dense_forward};
 }
 
 const char *fnn_isa(void) {

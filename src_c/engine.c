@@ -280,6 +280,7 @@ fnn_status fnn_engine_create(fnn_engine **engine, const fnn_program *program, fn
         return FNN_NO_MEMORY;
     fnn_engine *made = lay_out(&arena, program);
     made->kernels = fnn_kernels_of(dtype);
+    made->bfloat16 = fnn_bfloat16_of(dtype);
     made->dtype = dtype;
     made->element = dtype == FNN_FLOAT32 ? sizeof(float) : sizeof(double);
     made->threads = threads < FNN_MAX_THREADS ? threads : FNN_MAX_THREADS;

@@ -54,6 +54,7 @@ struct fnn_engine {
     _Atomic(fnn_spare *) spare; /* memory that no run uses, or NULL */
     fnn_trial trial;            /* this and the spare memory are all that ever changes here */
     const fnn_kernels *kernels;
+    fnn_bfloat16 bfloat16;
     fnn_dtype dtype;
     int threads;
     int64_t element;  /* bytes of a number */
@@ -89,6 +90,7 @@ typedef struct {
 typedef struct {
     const fnn_engine *engine;
     char *parameters, *states;
+    const fnn_bfloat16 *bfloat16; /* NULL unless the parameters are prepared for it */
     char *gradient; /* the flat vector, or NULL */
     char *input_gradient;
     bool training; /* whether dropout is on, and batch norms look at the batch */

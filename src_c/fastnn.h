@@ -133,6 +133,7 @@ typedef struct {
                  int64_t ldx);
     void (*gather_rows)(void *Y, const void *X, const int64_t *index, int64_t B, int64_t I,
                         int64_t ldy, int64_t ldx);
+    void (*round_bfloat16)(void *Y, const void *X, int64_t B, int64_t O, int64_t ldy, int64_t ldx);
     int64_t (*first_nonfinite)(const void *X, int64_t B, int64_t I, int64_t ldx);
 
     void (*loss)(double *row_loss, double *hits, void *dZ, const void *Z, const void *T,
@@ -163,10 +164,24 @@ typedef struct {
     void (*max_norm)(void *W, double limit, int64_t I, int64_t O, int64_t ldw);
 } fnn_kernels;
 
+/* The row dense_forward_bfloat16 of the table: factors are rounded to bfloat16, sums run in the dtype.
+ * Both are prepared first, in a form of the path's own, no longer than before; but the rows of X are
+ * filled up to a multiple of 16 numbers. AVX512-BF16 takes what is below the normal numbers for 0;
+ * else all paths that fuse have the same bits. */
+typedef struct {
+    void (*prepare_rows)(void *D, const void *X, int64_t B, int64_t I, int64_t ldd, int64_t ldx);
+    void (*prepare_weights)(void *D, const void *W, int64_t I, int64_t O, int64_t ldd, int64_t ldw);
+    void (*dense_forward)(void *Y, const void *X, const void *W, const void *b,
+                          fnn_function function, int64_t B, int64_t I, int64_t O, int64_t ldy,
+                          int64_t ldx, int64_t ldw);
+} fnn_bfloat16;
+
 /* Choose the code path for the whole process: "" takes the best one of this processor. Call it
  * once, before anything else. FNN_UNKNOWN_ISA leaves the choice as it was. */
 fnn_status fnn_choose_isa(const char *name);
 const fnn_kernels *fnn_kernels_of(fnn_dtype dtype);
+fnn_bfloat16 fnn_bfloat16_of(fnn_dtype dtype);
+bool fnn_has_bfloat16(void); /* whether there are instructions for it, which make it fast */
 const char *fnn_isa(void);        /* name of the chosen path */
 const char *fnn_isa_reason(void); /* why this one */
 const char *fnn_isas(void);       /* names of all paths, separated by commas */
@@ -260,9 +275,12 @@ typedef struct {
     int64_t rows;
 } fnn_batch;
 
-/* Sets out (rows, outputs) to the predictions for X (rows, inputs). */
+/* Sets out (rows, outputs) to the predictions for X (rows, inputs). With `bfloat16`, factors of dense
+ * ops are rounded, and the parameters have gone through fnn_prepare_bfloat16, which sets `prepared`,
+ * a vector of the same length, for predictions of this engine. */
 fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, const void *states,
-                       void *out, const void *X, int64_t rows, const fnn_poll *poll);
+                       void *out, const void *X, int64_t rows, bool bfloat16, const fnn_poll *poll);
+void fnn_prepare_bfloat16(const fnn_engine *engine, void *prepared, const void *parameters);
 
 /* Sets *loss to the mean loss with penalties, *hits to the share of right outputs (NaN where the
  * loss has none), and, where they are not NULL, gradient to the gradient in the flat vector, and

@@ -51,11 +51,17 @@ static bool dense_forward(const fnn_tile *tile, const fnn_op *op, fnn_matrix Y, 
     const char *W = fnn_find(run, run->parameters, weight),
                *b = fnn_find(run, run->parameters, bias);
     const int64_t I = weight->rows, O = weight->columns, step = piece(tile->rows, I);
+    if (run->bfloat16) {
+        const fnn_matrix D = {fnn_at(e, run->scratch, tile->worker * run->scratch_size),
+                              fnn_leading_dimension(I)};
+        run->bfloat16->prepare_rows(D.at, X.at, tile->rows, I, D.ld, X.ld);
+        X = D;
+    }
     for (int64_t o = 0; o < O; o += step) {
         const int64_t n = fnn_least(step, O - o);
-        e->kernels->dense_forward(fnn_at(e, Y.at, o), X.at, fnn_at(e, W, o),
-                                  b ? fnn_at(e, b, o) : NULL, function, tile->rows, I, n, Y.ld,
-                                  X.ld, weight->stride);
+        (run->bfloat16 ? run->bfloat16->dense_forward : e->kernels->dense_forward)(
+            fnn_at(e, Y.at, o), X.at, fnn_at(e, W, o), b ? fnn_at(e, b, o) : NULL, function,
+            tile->rows, I, n, Y.ld, X.ld, weight->stride);
         if (!fnn_go_on(run, tile->worker, tile->rows * I * n))
             return false;
     }

@@ -97,6 +97,10 @@ static void lay_out(fnn_run *run, fnn_arena *arena, int parts) {
     }
     if (parts & FNN_RUN_FLAT)
         run->flat = fnn_carve(arena, program->size, element);
+    if (run->bfloat16) { /* a tile of a dense op's input for every worker */
+        run->scratch_size = run->tile * run->engine->buffer_ld;
+        run->scratch = fnn_carve(arena, run->scratch_size * run->workers, element);
+    }
     run->statistics = fnn_carve(arena, program->state_size, element);
     if (parts & FNN_RUN_BACKWARD) {
         fnn_plan_blocks(run, NULL);
@@ -200,9 +204,13 @@ static void predict_tile(void *context, int64_t item, int worker) {
 }
 
 fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, const void *states,
-                       void *out, const void *X, int64_t rows, const fnn_poll *poll) {
-    fnn_run run = {
-        .engine = engine, .parameters = (char *)parameters, .states = (char *)states, .poll = poll};
+                       void *out, const void *X, int64_t rows, bool bfloat16,
+                       const fnn_poll *poll) {
+    fnn_run run = {.engine = engine,
+                   .parameters = (char *)parameters,
+                   .states = (char *)states,
+                   .bfloat16 = bfloat16 ? &engine->bfloat16 : NULL,
+                   .poll = poll};
     prediction context = {&run, X, out, rows};
     if (rows == 0)
         return FNN_OK;
@@ -213,6 +221,20 @@ fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, const v
     status = atomic_load(&run.interrupted) ? FNN_INTERRUPTED : FNN_OK;
     fnn_end(&run);
     return status;
+}
+
+void fnn_prepare_bfloat16(const fnn_engine *e, void *prepared, const void *parameters) {
+    for (int32_t n = 0; n < e->program.op_count; n++) {
+        const fnn_op *op = &e->program.ops[n];
+        for (int which = 0; which < 2 && op->parameters[which] >= 0; which++) {
+            const fnn_parameter *p = &e->program.parameters[op->parameters[which]];
+            char *to = fnn_at(e, prepared, p->offset), *from = fnn_at(e, parameters, p->offset);
+            if (op->kind == FNN_OP_DENSE && which == 0)
+                e->bfloat16.prepare_weights(to, from, p->rows, p->columns, p->stride, p->stride);
+            else
+                memcpy(to, from, (size_t)(p->rows * p->stride * e->element));
+        }
+    }
 }
 
 /* ---- Losses --------------------------------------------------------------------------------- */

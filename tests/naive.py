@@ -155,6 +155,36 @@ def dense_forward(X, W, b, function):
     return {"Y": Y}
 
 
+def bfloat16(x):
+    """Return the number of 8 significant bits that is nearest to the float32 nearest to x."""
+    x = single(x)
+    if x == 0 or not math.isfinite(x):
+        return x
+    if abs(x) < 2.0**-126:
+        return math.copysign(0.0, x)
+    mantissa, exponent = math.frexp(x)
+    rounded = math.ldexp(round(mantissa * 256), exponent - 8)  # round() takes the even one of two
+    return rounded if abs(rounded) < 2.0**128 else math.copysign(INFINITY, x)
+
+
+def single(x):
+    """Return the float32 nearest to x; what is below the normal ones stays as it is."""
+    if x == 0 or not math.isfinite(x) or abs(x) < 2.0**-126:
+        return x
+    mantissa, exponent = math.frexp(x)
+    rounded = math.ldexp(round(mantissa * 2**24), exponent - 24)
+    return rounded if abs(rounded) < 2.0**128 else math.copysign(INFINITY, x)
+
+
+def round_bfloat16(X):
+    return {"Y": [[bfloat16(x) for x in row] for row in X]}
+
+
+def dense_forward_bfloat16(X, W, b, function):
+    rounded = ([[bfloat16(x) for x in row] for row in factor] for factor in (X, W))
+    return dense_forward(*rounded, b, function)
+
+
 def dense_backward_data(dY, W, X):
     B, I, O = len(dY), len(W), len(W[0])
     dX = [[0.0] * I for _ in range(B)]

@@ -16,7 +16,7 @@ def network(layers=None, compiled=None, **told):
 
 def thorough(net):
     """Make a network take the thorough road always."""
-    net._executable.try_predict = lambda X, out: None
+    net._executable.try_predict = lambda X, out, bfloat16: None
     net._executable.try_step = lambda *arguments: None
     return net
 

@@ -12,6 +12,7 @@ from fastnn import backends
 PATHS = ("base", "avx2", "avx512", "neon")
 FILES = {
     "numbers": ("test_kernels_oracle.py", "test_kernels_equivalence.py", "test_same_bits.py"),
+    "bfloat16": ("test_bfloat16.py",),
     "edges": ("test_kernels_tiles.py", "test_kernels_denormals.py", "test_memory_edges.py"),
 }
 HERE = Path(__file__).parent

@@ -14,7 +14,8 @@ import pytest
 
 from fastnn.program.kernels import KERNELS
 
-PRODUCTS = ("dense_forward", "dense_backward_data", "dense_backward_weights")
+BFLOAT16 = "dense_forward_bfloat16"
+PRODUCTS = ("dense_forward", BFLOAT16, "dense_backward_data", "dense_backward_weights")
 KERNEL = pytest.mark.parametrize("name", PRODUCTS)
 DTYPES = pytest.mark.parametrize("dtype", adversarial.DTYPES)
 
@@ -41,6 +42,8 @@ def written_out(A, B):
 
 def multiply(kernels, name, A, B, dtype, start=None):
     """Let a kernel compute A @ B, into memory full of NaN, or added to what there is."""
+    if name == BFLOAT16:
+        kernels, name = SimpleNamespace(dense_forward=kernels.dense_forward_bfloat16), PRODUCTS[0]
     A, B = A.astype(dtype), B.astype(dtype)
     C = np.full((len(A), B.shape[1]), np.nan, dtype) if start is None else start.astype(dtype)
     add = start is not None
@@ -60,7 +63,7 @@ def check_shapes(kernels, name, dtype):
         A, B = whole(rng, M, SHALLOW), whole(rng, SHALLOW, N)
         want = A @ B
         np.testing.assert_array_equal(multiply(kernels, name, A, B, dtype), want, f"{M}, {N}")
-        if name != "dense_forward":
+        if "backward" in name:
             start = whole(rng, M, N)
             got = multiply(kernels, name, A, B, dtype, start)
             np.testing.assert_array_equal(got, start + want, f"added, {M}, {N}")
@@ -82,7 +85,10 @@ def check_depths(kernels, name, dtype):
     for K, (M, N) in itertools.product(DEPTHS, ((1, 1), (3, 129), (15, 33), (29, 17))):
         A, B = whole(rng, M, K), whole(rng, K, N)
         np.testing.assert_array_equal(multiply(kernels, name, A, B, dtype), A @ B, f"{M}, {N}, {K}")
-        A, B = (rng.normal(0, 1, x.shape).astype(dtype).astype(np.longdouble) for x in (A, B))
+        A, B = (rng.normal(0, 1, x.shape).astype(dtype) for x in (A, B))
+        for factor in (A, B) if name == BFLOAT16 else ():
+            judge.REFERENCE.round_bfloat16(factor, factor)
+        A, B = A.astype(np.longdouble), B.astype(np.longdouble)
         error = np.abs(multiply(kernels, name, A, B, dtype) - A @ B)
         assert (error <= (K + 2) * eps * (np.abs(A) @ np.abs(B))).all(), (M, N, K)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -117,7 +120,8 @@ class Executable(ABC):
     Attributes
     ----------
     parameters : ndarray, shape (P,)
-        The flat vector. Users write into views of it; every call reads it afresh.
+        The flat vector. `run_steps` and `try_step` change it; anybody else who writes into it calls
+        `changed` behind that, or takes it from `lend`.
     states : ndarray, shape (S,)
         The flat vector of states, such as running means: `run_steps` changes it, nothing else.
     """
@@ -128,6 +132,27 @@ class Executable(ABC):
         self.states = aligned_zeros((program.state_size,), dtype)
         for state in program.states:
             self.state_view(state)[...] = state.initial
+        self._stamp = object()  # another one after every change of the parameters
+        self._lent: Callable[[], Array | None] = lambda: None
+        self._lending = threading.Lock()
+
+    def changed(self) -> None:
+        """Note that the parameters are others now: nothing made from them before is used again."""
+        self._stamp = object()
+
+    def lend(self) -> Array:
+        """Return the flat vector for views that their holders may write into at any time.
+
+        Nothing that is made from the parameters is kept while one of these views is alive.
+        """
+        with self._lending:
+            flat = self._lent()
+            if flat is None:
+                # Over a memoryview: so this array, not its owner, is the base of all views of it.
+                flat = np.asarray(self.parameters.data)
+                self._lent = weakref.ref(flat)
+                self.changed()
+        return flat
 
     def view(self, parameter: Parameter, flat: Array | None = None) -> Array:
         """Return the window, of a parameter's shape, into a flat vector (that of the weights)."""
@@ -145,13 +170,14 @@ class Executable(ABC):
         return OptimizerState(optimizer, aligned_zeros(shape, self.dtype))
 
     @abstractmethod
-    def predict(self, X: Array, out: Array) -> None:
+    def predict(self, X: Array, out: Array, *, bfloat16: bool = False) -> None:
         """Write the predictions, the head applied, for `X` (B, I) into `out` (B, O).
 
-        Safe to call from several threads at once.
+        With `bfloat16`, which wants float32, weights and inputs of dense ops are rounded to
+        bfloat16, and their products summed in float32. Safe to call from several threads at once.
         """
 
-    def try_predict(self, X: Any, out: Any) -> Array | None:
+    def try_predict(self, X: Any, out: Any, *, bfloat16: bool = False) -> Array | None:
         """Return the predictions for what a user brought, if it fits as it is: the fast road.
 
         Parameters
@@ -162,6 +188,8 @@ class Executable(ABC):
         out : object
             Where to write, None for a new array. It fits if it is such an array too, writeable, and
             shares no memory with `X`.
+        bfloat16 : bool
+            As for `predict`.
 
         Returns
         -------

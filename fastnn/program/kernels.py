@@ -29,6 +29,25 @@ ROWS = (
         bytes=lambda B, I, O: B * I + I * O + B * O,
         saves="X",
     ),
+    # Y = f(X' @ W' + b), where ' rounds to bfloat16; the products are summed in the dtype
+    Kernel(
+        "dense_forward_bfloat16",
+        (sets("Y", "B,O"), reads("X", "B,I"), reads("W", "I,O"), reads("b", "O", optional=True)),
+        ("function",),
+        functions=("identity", "relu"),
+        accumulator="real",
+        tolerance="product",
+        flops=lambda B, I, O: 2 * B * I * O,
+        bytes=lambda B, I, O: B * I + I * O + B * O,
+    ),
+    # Y = X', the nearest number of bfloat16, 0 where it is no normal one
+    Kernel(
+        "round_bfloat16",
+        (sets("Y", "B,O"), reads("X", "B,O")),
+        alias=(("Y", "X"),),
+        flops=lambda B, O: B * O,
+        bytes=lambda B, O: 2 * B * O,
+    ),
     # dX = dY @ W.T, with what is there where it is added to, and where X = relu(.) times its slope
     Kernel(
         "dense_backward_data",

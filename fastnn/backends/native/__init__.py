@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastnn.backends.base import Backend, Batch, Executable, OptimizerState
+from fastnn.backends.base import Backend, Batch, Executable, OptimizerState, aligned_zeros
 from fastnn.optimizers import Optimizer
 from fastnn.program import Program
 
@@ -28,6 +28,7 @@ class NativeExecutable(Executable):
         super().__init__(program, dtype, threads)
         self._engine = _core.Engine(program, dtype.name, threads)
         self._fast = _core.FastRoad(self._engine, program, self.parameters, self.states)
+        self._kept: tuple[object, Array, _core.FastRoad] = None, self.parameters, self._fast
 
     def new_state(self, optimizer: Optimizer) -> OptimizerState:
         """Return the state of an optimizer that has taken no step."""
@@ -35,13 +36,34 @@ class NativeExecutable(Executable):
         state.prepared = _core.PreparedOptimizer(optimizer, state.moments)
         return state
 
-    def predict(self, X: Array, out: Array) -> None:
-        """Write the predictions, the head applied, for `X` (B, I) into `out` (B, O)."""
-        self._engine.predict(self.parameters, self.states, X, out)
+    def predict(self, X: Array, out: Array, *, bfloat16: bool = False) -> None:
+        """Write the predictions for `X` (B, I) into `out` (B, O); see the base class."""
+        if bfloat16:
+            _core.predict_bfloat16(self._engine, self._prepared(), self.states, X, out)
+        else:
+            self._engine.predict(self.parameters, self.states, X, out)
 
-    def try_predict(self, X: Any, out: Any) -> Array | None:
+    def _prepared(self) -> Array:
+        """Return the parameters with weights of bfloat16, made anew where they may have changed.
+
+        Stamp and loan are looked at before the parameters: a loan behind that has another stamp.
+        """
+        stamp, (kept, prepared, _) = self._stamp, self._kept
+        if kept is not stamp:
+            lent = self._lent() is not None
+            prepared = aligned_zeros(self.parameters.shape, self.dtype)
+            _core.prepare_bfloat16(self._engine, prepared, self.parameters)
+            if not lent:
+                road = _core.FastRoad(self._engine, self.program, prepared, self.states, True)
+                self._kept = stamp, prepared, road
+        return prepared
+
+    def try_predict(self, X: Any, out: Any, *, bfloat16: bool = False) -> Array | None:
         """Return predictions if `X` and `out` fit as they are; see the base class."""
-        return self._fast.predict(self.parameters, self.states, X, out)
+        if not bfloat16:
+            return self._fast.predict(self.parameters, self.states, X, out)
+        stamp, prepared, road = self._kept
+        return road.predict(prepared, self.states, X, out) if stamp is self._stamp else None
 
     def evaluate(self, batch: Batch) -> tuple[float, float]:
         """Return the mean loss with penalties, and the share of right outputs."""
@@ -85,26 +107,32 @@ class NativeExecutable(Executable):
         hits: npt.NDArray[np.float64],
     ) -> int:
         """Take training steps, one for each learning rate; see the base class."""
-        return self._engine.run_steps(
-            self.parameters,
-            self.states,
-            batch.X,
-            batch.Y,
-            batch.weight,
-            order,
-            batch_size,
-            state,
-            learning_rates,
-            seed,
-            losses,
-            hits,
-        )
+        try:
+            return self._engine.run_steps(
+                self.parameters,
+                self.states,
+                batch.X,
+                batch.Y,
+                batch.weight,
+                order,
+                batch_size,
+                state,
+                learning_rates,
+                seed,
+                losses,
+                hits,
+            )
+        finally:
+            self.changed()
 
     def try_step(
         self, X: Any, y: Any, state: OptimizerState, rate: float, seed: int
     ) -> tuple[float, bool] | None:
         """Take one step if `X` and `y` fit as they are; see the base class."""
-        return self._fast.step(self.parameters, self.states, X, y, state, rate, seed)
+        try:
+            return self._fast.step(self.parameters, self.states, X, y, state, rate, seed)
+        finally:
+            self.changed()
 
 
 class NativeBackend(Backend):
@@ -125,7 +153,14 @@ class NativeBackend(Backend):
     def details(self) -> dict[str, str]:
         """Return the code path, why it was chosen, and the compiler of the core."""
         isa, reason = _core.isa()
-        return {"isa": isa, "reason": reason, "compiler": _core.compiler()}
+        fast = "faster than float32, by AVX512-BF16"
+        slow = "no faster than float32: no AVX512-BF16 on this path"
+        return {
+            "isa": isa,
+            "reason": reason,
+            "bfloat16": fast if _core.has_bfloat16() else slow,
+            "compiler": _core.compiler(),
+        }
 
 
 BACKEND = NativeBackend()

@@ -219,4 +219,5 @@ cdef class Engine:
 
 include "runs.pxi"
 include "fast_road.pxi"
+include "bfloat16.pxi"
 include "kernels.pxi"

@@ -78,6 +78,8 @@ cdef extern from "fastnn.h" nogil:
         void (*copy)(void *, const void *, bint, int64_t, int64_t, int64_t, int64_t) noexcept nogil
         void (*gather_rows)(void *, const void *, const int64_t *, int64_t, int64_t, int64_t,
                             int64_t) noexcept nogil
+        void (*round_bfloat16)(void *, const void *, int64_t, int64_t, int64_t,
+                               int64_t) noexcept nogil
         int64_t (*first_nonfinite)(const void *, int64_t, int64_t, int64_t) noexcept nogil
         void (*loss)(double *, double *, void *, const void *, const void *, const void *, fnn_loss,
                      double, double, int64_t, int64_t, int64_t, int64_t, int64_t) noexcept nogil
@@ -101,8 +103,18 @@ cdef extern from "fastnn.h" nogil:
                             int64_t) noexcept nogil
         void (*max_norm)(void *, double, int64_t, int64_t, int64_t) noexcept nogil
 
+    ctypedef struct fnn_bfloat16:
+        void (*prepare_rows)(void *, const void *, int64_t, int64_t, int64_t,
+                             int64_t) noexcept nogil
+        void (*prepare_weights)(void *, const void *, int64_t, int64_t, int64_t,
+                                int64_t) noexcept nogil
+        void (*dense_forward)(void *, const void *, const void *, const void *, fnn_function,
+                              int64_t, int64_t, int64_t, int64_t, int64_t, int64_t) noexcept nogil
+
     fnn_status fnn_choose_isa(const char *name)
     const fnn_kernels *fnn_kernels_of(fnn_dtype dtype)
+    fnn_bfloat16 fnn_bfloat16_of(fnn_dtype dtype)
+    bint fnn_has_bfloat16()
     const char *fnn_isa()
     const char *fnn_isa_reason()
     const char *fnn_isas()
@@ -160,7 +172,9 @@ cdef extern from "fastnn.h" nogil:
         int64_t rows
 
     fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, const void *states,
-                           void *out, const void *X, int64_t rows, const fnn_poll *poll)
+                           void *out, const void *X, int64_t rows, bint bfloat16,
+                           const fnn_poll *poll)
+    void fnn_prepare_bfloat16(const fnn_engine *engine, void *prepared, const void *parameters)
     fnn_status fnn_loss_and_gradient(const fnn_engine *engine, const void *parameters,
                                      const void *states, const fnn_batch *batch, bint training,
                                      uint64_t seed, uint64_t step, double *loss, double *hits,

@@ -145,17 +145,19 @@ cdef class FastRoad:
     program : fastnn.program.Program
     parameters, states : ndarray
         Those of the Executable. A call with others takes the thorough road.
+    bfloat16 : bool
+        Whether the parameters are prepared for `predict_bfloat16`: then there are no steps.
     """
 
     cdef Engine engine
     cdef _Held parameters, states
     cdef const char *format
     cdef object real
-    cdef bint takes_labels, takes_values, at_least_0, at_most_1
+    cdef bint takes_labels, takes_values, at_least_0, at_most_1, bfloat16
     cdef int64_t few_rows
 
-    def __cinit__(self, Engine engine, program, parameters, states):
-        self.engine = engine
+    def __cinit__(self, Engine engine, program, parameters, states, bint bfloat16=False):
+        self.engine, self.bfloat16 = engine, bfloat16
         self.parameters, self.states = _Held(parameters), _Held(states)
         self.format = FLOAT32 if engine.dtype == FNN_FLOAT32 else FLOAT64
         self.real = parameters.dtype
@@ -243,14 +245,18 @@ cdef bint _predict_plain(FastRoad self, const Py_buffer *x, const Py_buffer *y) 
     if rows <= self.few_rows:
         finite = _is_finite(engine.dtype, x)
         if finite:
-            status = fnn_predict(engine.engine, parameters, states, y.buf, x.buf, rows, NULL)
+            status = fnn_predict(
+                engine.engine, parameters, states, y.buf, x.buf, rows, self.bfloat16, NULL
+            )
     else:
         raised = []
         poll = fnn_poll(ask=_ask, context=<void *>raised)
         with nogil:
             finite = _is_finite(engine.dtype, x)
             if finite:
-                status = fnn_predict(engine.engine, parameters, states, y.buf, x.buf, rows, &poll)
+                status = fnn_predict(
+                    engine.engine, parameters, states, y.buf, x.buf, rows, self.bfloat16, &poll
+                )
     _finish(status, raised)
     return finite
 

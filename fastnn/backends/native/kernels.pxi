@@ -40,6 +40,28 @@ def dense_forward(
         )
 
 
+def dense_forward_bfloat16(
+    real[:, :] Y, const real[:, :] X, const real[:, :] W, const real[:] b, str function
+):
+    cdef fnn_function f = FUNCTIONS[function]
+    cdef fnn_bfloat16 k = fnn_bfloat16_of(FNN_FLOAT32 if real is float else FNN_FLOAT64)
+    cdef int64_t B = Y.shape[0], I = X.shape[1], O = Y.shape[1]
+    cdef int64_t ldx = (I + 15) // 16 * 16
+    cdef _Memory rows = _Memory(B * ldx + 1, sizeof(real))
+    cdef _Memory weights = _Memory(I * O + 1, sizeof(real))
+    with nogil:
+        k.prepare_rows(rows.at, _in(X), B, I, ldx, _ld(X))
+        k.prepare_weights(weights.at, _in(W), I, O, O, _ld(W))
+        k.dense_forward(_out(Y), rows.at, weights.at, _in1(b), f, B, I, O, _ld(Y), ldx, O)
+
+
+def round_bfloat16(real[:, :] Y, const real[:, :] X):
+    with nogil:
+        _table(<real>0).round_bfloat16(
+            _out(Y), _in(X), Y.shape[0], Y.shape[1], _ld(Y), _ld(X)
+        )
+
+
 def dense_backward_data(
     real[:, :] dX, const real[:, :] dY, const real[:, :] W, const real[:, :] X, bint accumulate
 ):

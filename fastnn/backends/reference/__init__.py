@@ -26,12 +26,12 @@ CHUNK = 1024
 class ReferenceExecutable(Executable):
     """A Program interpreted op by op in NumPy."""
 
-    def predict(self, X: Array, out: Array) -> None:
-        """Write the predictions, the head applied, for `X` (B, I) into `out` (B, O)."""
+    def predict(self, X: Array, out: Array, *, bfloat16: bool = False) -> None:
+        """Write the predictions for `X` (B, I) into `out` (B, O); see the base class."""
         head = self.program.loss.head
         with _quiet():
             for rows in _chunks(len(X)):
-                scores = Pass(self, X[rows]).forward()
+                scores = Pass(self, X[rows], bfloat16=bfloat16).forward()
                 if head == "softmax":
                     kernels.softmax_forward(out[rows], scores)
                 else:

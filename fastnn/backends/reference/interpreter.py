@@ -28,6 +28,8 @@ class Pass:
         None: no training; dropout is off, and batch norms use the states.
     seed, step, first_row : int
         Key of the dropout masks, and the number of the first row in its batch.
+    bfloat16 : bool
+        Whether the factors of dense ops are rounded to bfloat16, in the forward pass.
     """
 
     def __init__(
@@ -38,11 +40,13 @@ class Pass:
         seed: int = 0,
         step: int = 0,
         first_row: int = 0,
+        *,
+        bfloat16: bool = False,
     ) -> None:
         self.program, self.executable = executable.program, executable
         self.training, self.seed, self.step = statistics is not None, seed, step
         self.statistics = executable.states if statistics is None else statistics
-        self.first_row = first_row
+        self.first_row, self.bfloat16 = first_row, bfloat16
         self.slots: list[Array] = [X]
         self.slots += [np.empty((len(X), s.width), X.dtype) for s in self.program.slots[1:]]
         self.saved: dict[int, tuple[Array, Array]] = {}
@@ -71,7 +75,8 @@ class Pass:
         X, weights = inputs[0], self._weights(op)
         if op.kind == "dense":
             bias = weights[1] if len(weights) > 1 else None
-            kernels.dense_forward(Y, X, weights[0], bias, "identity")
+            product = kernels.dense_forward_bfloat16 if self.bfloat16 else kernels.dense_forward
+            product(Y, X, weights[0], bias, "identity")
         elif op.kind == "activation":
             kernels.activation_forward(Y, X, op.function, op.constant)
         elif op.kind == "softmax":

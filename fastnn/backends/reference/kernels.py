@@ -39,6 +39,22 @@ def dense_forward(Y: Array, X: Array, W: Array, b: Array | None, function: str) 
     Y[...] = FORMULAS[function].value(Y, 0.0)
 
 
+def dense_forward_bfloat16(Y: Array, X: Array, W: Array, b: Array | None, function: str) -> None:
+    rounded = np.empty_like(X), np.empty_like(W)
+    round_bfloat16(rounded[0], X)
+    round_bfloat16(rounded[1], W)
+    dense_forward(Y, *rounded, b, function)
+
+
+def round_bfloat16(Y: Array, X: Array) -> None:
+    bits = X.astype(np.float32).view(np.uint32)
+    size = bits & 0x7FFFFFFF
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000  # half-way cases to the even one
+    rounded = np.where(size < 0x00800000, bits & 0x80000000, rounded)  # below the normal numbers
+    rounded = np.where(size > 0x7F800000, (bits | 0x00400000) & 0xFFFF0000, rounded)  # NaN
+    Y[...] = rounded.astype(np.uint32).view(np.float32)
+
+
 def dense_backward_data(dX: Array, dY: Array, W: Array, X: Array | None, accumulate: bool) -> None:
     # Y = X @ W + b, X = relu(.) where it is given
     _put(dX, dY @ W.T, accumulate)

@@ -1,0 +1,36 @@
+# Predictions by factors of bfloat16; see fnn_bfloat16 in src_c/fastnn.h. All arrays are float32.
+
+
+def prepare_bfloat16(Engine engine, float[::1] prepared, const float[::1] parameters):
+    """Lay out parameters for `predict_bfloat16`."""
+    _need("the dtype", engine.dtype, FNN_FLOAT32)
+    _need("the length of prepared", prepared.shape[0], engine.size)
+    _need("the length of parameters", parameters.shape[0], engine.size)
+    with nogil:
+        fnn_prepare_bfloat16(engine.engine, &prepared[0], &parameters[0])
+
+
+def predict_bfloat16(
+    Engine engine, const float[::1] prepared, const float[::1] states, const float[:, ::1] X,
+    float[:, ::1] out
+):
+    """Write the predictions for X (B, inputs) into out (B, outputs)."""
+    cdef list raised = []
+    cdef fnn_poll poll = fnn_poll(ask=_ask, context=<void *>raised)
+    cdef fnn_status status
+    _need("the dtype", engine.dtype, FNN_FLOAT32)
+    _need("the length of prepared", prepared.shape[0], engine.size)
+    _need("the length of states", states.shape[0], engine.state_size)
+    _need("the width of X", X.shape[1], engine.inputs)
+    _need("the number of rows of out", out.shape[0], X.shape[0])
+    _need("the width of out", out.shape[1], engine.outputs)
+    with nogil:
+        status = fnn_predict(
+            engine.engine, &prepared[0], &states[0], &out[0, 0], &X[0, 0], X.shape[0], True, &poll
+        )
+    _finish(status, raised)
+
+
+def has_bfloat16():
+    """Tell whether the processor and the path have instructions for it, which make it fast."""
+    return bool(fnn_has_bfloat16())

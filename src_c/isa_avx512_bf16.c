@@ -1,0 +1,84 @@
+/* Products of bfloat16, for processors with AVX512-BF16: Intel from Cooper Lake (2020), AMD from
+ * Zen 4 (2022). Two neighbours in the order of k share a word of 32 bits, the first in its upper
+ * half: the instruction adds the product of the upper halves first, and rounds twice, so a sum has
+ * the bits of one product after another. */
+#include "fastnn.h"
+
+extern const fnn_bfloat16 fnn_bfloat16__avx512; /* empty where the compiler has no such flag */
+
+#ifdef __AVX512BF16__
+#    pragma GCC diagnostic ignored "-Wunused-function" /* transposes are for other products */
+#    include <immintrin.h>
+#    include <math.h>
+#    include <string.h>
+
+#    define VECTOR_BYTES 64
+#    define KERNEL_(op) fnn_##op##_float32__avx512_bf16
+#    define KERNEL(op) KERNEL_(op)
+#    define REAL float
+#    define DTYPE float32
+
+/* As in isa_avx512.c. */
+#    define TILE_ROWS 14
+#    define ROWS_OF_ONE(X) X(1) X(2) X(3) X(4) X(6) X(8) X(10) X(12) X(14) X(16) X(20) X(24) X(28)
+#    define ROWS_OF_TWO(X)                                                                         \
+        X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+#    define ROWS_OF_FOUR(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#    define ROWS_OF_EIGHT(X) X(1) X(2) X(3)
+
+#    define FACTOR int32_t
+#    define FACTORS __m512i
+#    define LOAD_FACTORS(p) _mm512_loadu_si512(p)
+#    define LOAD_FIRST_FACTORS(p, n) _mm512_maskz_loadu_epi32((__mmask16)((1u << (n)) - 1), p)
+#    define SPLAT_FACTOR(x) _mm512_set1_epi32(x)
+#    define MULTIPLY_ADD(a, b, c) ((vec)_mm512_dpbf16_ps(c, (__m512bh)(a), (__m512bh)(b)))
+#    define BY_COLUMNS(...)
+
+#    include "kernels/vector.inc"
+#    include "kernels/gemm.inc"
+
+/* The numbers of two vectors in the order of memory. */
+#    define NEIGHBOURS(a, b) ((vec)_mm512_rol_epi32((__m512i)_mm512_cvtne2ps_pbh(b, a), 16))
+
+/* D (B, (I + 1) / 2) = pairs of neighbours in the rows of X (B, I), 0 behind the last. */
+static void prepare_rows(void *Dv, const void *Xv, int64_t B, int64_t I, int64_t ldd, int64_t ldx) {
+    int32_t *D = Dv;
+    const float *X = Xv;
+    const int64_t even = I / 32 * 32, left = I - even, first = left < 16 ? left : 16;
+    for (int64_t r = 0; r < B; r++, D += ldd, X += ldx) {
+        for (int64_t i = 0; i < even; i += 32)
+            STORE((float *)D + i / 2, NEIGHBOURS(LOAD(X + i), LOAD(X + i + 16)));
+        if (left) {
+            const vec a = LOAD_FIRST(X + even, first), b = LOAD_FIRST(X + even + 16, left - first);
+            STORE((float *)D + even / 2, NEIGHBOURS(a, b));
+        }
+    }
+}
+
+/* D ((I + 1) / 2, O) = pairs of neighbours in the columns of W (I, O). Behind the last stands -0:
+ * its product with 0 changes no sum, not even the sign of a 0. */
+static void prepare_weights(void *Dv, const void *Wv, int64_t I, int64_t O, int64_t ldd,
+                            int64_t ldw) {
+    float *D = Dv;
+    const float *W = Wv;
+    for (int64_t i = 0; i < I; i += 2, D += ldd, W += 2 * ldw)
+        ALONG(O, {
+            const vec first = READ(W + o, n), next = i + 1 < I ? READ(W + ldw + o, n) : SPLAT(-0.0);
+            const __m512i upper = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(first));
+            const __m512i lower = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(next));
+            WRITE(D + o, (vec)(_mm512_slli_epi32(upper, 16) | lower), n);
+        });
+}
+
+static void dense_forward(void *Y, const void *X, const void *W, const void *b,
+                          fnn_function function, int64_t B, int64_t I, int64_t O, int64_t ldy,
+                          int64_t ldx, int64_t ldw) {
+    const KERNEL(frame) frame = {
+        .from = b ? FROM_ROW : FROM_ZERO, .floor = function == FNN_RELU ? 0 : -INFINITY, .row = b};
+    KERNEL(product)(Y, X, W, &frame, false, B, O, (I + 1) / 2, ldy, ldx, ldw);
+}
+
+const fnn_bfloat16 fnn_bfloat16__avx512 = {prepare_rows, prepare_weights, dense_forward};
+#else
+const fnn_bfloat16 fnn_bfloat16__avx512 = {0};
+#endif
