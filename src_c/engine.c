@@ -14,7 +14,7 @@
 #define TILE_LEAST 28
 #define TILE_MOST 512
 #define TILE_STEP 14 /* rows of a tile of the product on AVX-512 */
-#define DEEP 896 /* as in kernels/gemm.inc: deeper layers are cut into blocks */
+#define DEEP 896     /* as in kernels/gemm.inc: deeper layers are cut into blocks */
 #define BLOCK 256
 
 void *fnn_carve(fnn_arena *arena, int64_t count, int64_t size) {
@@ -176,13 +176,14 @@ static bool is_free(const fnn_engine *engine, int32_t buffer, int32_t op) {
     return true;
 }
 
-/* Give the slots of a prediction buffers by turns. A buffer is free behind the last reader of what it
- * holds, so a chain of layers has two, however deep it is. */
+/* Give the slots of a prediction buffers by turns. A buffer is free behind the last reader of what
+ * it holds, so a chain of layers has two, however deep it is. */
 static void take_turns(fnn_engine *engine) {
     const fnn_program *program = &engine->program;
     for (int32_t s = 0; s <= program->op_count; s++) {
         engine->places[s].buffer = engine->places[s].last = -1;
-        engine->buffer_ld = fnn_most(engine->buffer_ld, fnn_leading_dimension(program->slots[s].width));
+        engine->buffer_ld =
+            fnn_most(engine->buffer_ld, fnn_leading_dimension(program->slots[s].width));
     }
     for (int32_t n = 0; n < program->op_count; n++)
         for (int which = 0; which < 2; which++)
@@ -242,8 +243,8 @@ static void choose_rows(fnn_engine *engine) {
     engine->tile = clamp(TILE_BYTES / (engine->element * deepest), TILE_LEAST, TILE_MOST);
     /* Of a prediction everything stays there: the rows of the input, and the buffers. */
     const int64_t widths = program->slots[0].width + engine->buffers * engine->buffer_ld;
-    engine->small_tile =
-        clamp(TILE_BYTES / (engine->element * widths) / TILE_STEP * TILE_STEP, TILE_LEAST, TILE_MOST);
+    engine->small_tile = clamp(TILE_BYTES / (engine->element * widths) / TILE_STEP * TILE_STEP,
+                               TILE_LEAST, TILE_MOST);
 }
 
 /* Copy an array of the program into the block, once there is one. */

@@ -19,8 +19,8 @@ typedef struct {
 } fnn_spare;
 #define SPARE_HEAD 64 /* what follows begins on a cache line */
 
-/* Whether threads pay, as tried out: cores may be so far from each other that a small step is quicker
- * alone. Only the owner of the pool looks at it. */
+/* Whether threads pay, as tried out: cores may be so far from each other that a small step is
+ * quicker alone. Only the owner of the pool looks at it. */
 typedef struct {
     int64_t best[2]; /* nanoseconds of a step with the pool, and alone */
     int32_t step;    /* in the period */
@@ -29,17 +29,18 @@ typedef struct {
 /* Where the numbers of a slot stand. */
 typedef struct {
     bool trainable; /* whether they depend on a parameter */
-    int32_t home;   /* the slot whose memory it uses: that behind an activation in place, or itself */
+    int32_t home; /* the slot whose memory it uses: that behind an activation in place, or itself */
     int32_t buffer; /* in a prediction, where slots take turns; -1: none */
     int32_t last;   /* the last op of a prediction that reads the buffer */
 } fnn_place;
 
-/* How an op runs among its neighbours. A relu between two dense layers costs nothing of its own: the
- * product before it cuts off what is below 0, the product behind it takes its derivative along. */
+/* How an op runs among its neighbours. A relu between two dense layers costs nothing of its own:
+ * the product before it cuts off what is below 0, the product behind it takes its derivative along.
+ */
 typedef struct {
-    bool relu;          /* a dense op: the relu behind it is its own last touch */
-    bool masks;         /* a dense op: the gradient of its input is that of the relu before it */
-    bool done_forward;  /* an activation: another op does it */
+    bool relu;         /* a dense op: the relu behind it is its own last touch */
+    bool masks;        /* a dense op: the gradient of its input is that of the relu before it */
+    bool done_forward; /* an activation: another op does it */
     bool done_backward;
 } fnn_fusion;
 
@@ -57,11 +58,11 @@ struct fnn_engine {
     fnn_bfloat16 bfloat16;
     fnn_dtype dtype;
     int threads;
-    int64_t element;  /* bytes of a number */
-    int64_t chunk;    /* rows whose slots and gradients are kept at a time, at most */
-    int64_t tile;     /* rows of an item of phase A, at most */
+    int64_t element;    /* bytes of a number */
+    int64_t chunk;      /* rows whose slots and gradients are kept at a time, at most */
+    int64_t tile;       /* rows of an item of phase A, at most */
     int64_t small_tile; /* the same in a prediction */
-    int64_t row_work; /* multiply-adds of a row's forward pass */
+    int64_t row_work;   /* multiply-adds of a row's forward pass */
 };
 
 /* One block of memory, carved into arrays. With memory NULL it only measures: the same code first
@@ -91,7 +92,7 @@ typedef struct {
     const fnn_engine *engine;
     char *parameters, *states;
     const fnn_bfloat16 *bfloat16; /* NULL unless the parameters are prepared for it */
-    char *gradient; /* the flat vector, or NULL */
+    char *gradient;               /* the flat vector, or NULL */
     char *input_gradient;
     bool training; /* whether dropout is on, and batch norms look at the batch */
     uint64_t seed, step;
@@ -100,7 +101,8 @@ typedef struct {
     /* The workspace, for at most `rows` rows. */
     void *memory;
     int64_t rows, tile;
-    int64_t row_ld; /* where slots share buffers: what a row has there, whatever its width; else 0 */
+    int64_t
+        row_ld; /* where slots share buffers: what a row has there, whatever its width; else 0 */
     fnn_matrix *slots, *gradients; /* by slot */
     char *saved;                   /* by op, two numbers a row, of layer norms only */
     double *row_loss, *hits;
@@ -192,8 +194,8 @@ static inline char *fnn_at(const fnn_engine *engine, const char *base, int64_t e
     return (char *)base + elements * engine->element;
 }
 
-/* The slot that holds what a slot would: its home, and in inference, where dropout does nothing, that
- * of the dropout's input. The scores are always written where they are wanted. */
+/* The slot that holds what a slot would: its home, and in inference, where dropout does nothing,
+ * that of the dropout's input. The scores are always written where they are wanted. */
 static inline int32_t fnn_source(const fnn_engine *engine, bool training, int32_t slot) {
     const fnn_program *program = &engine->program;
     while (!training && slot > 0 && slot < program->op_count &&

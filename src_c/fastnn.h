@@ -164,10 +164,10 @@ typedef struct {
     void (*max_norm)(void *W, double limit, int64_t I, int64_t O, int64_t ldw);
 } fnn_kernels;
 
-/* The row dense_forward_bfloat16 of the table: factors are rounded to bfloat16, sums run in the dtype.
- * Both are prepared first, in a form of the path's own, no longer than before; but the rows of X are
- * filled up to a multiple of 16 numbers. AVX512-BF16 takes what is below the normal numbers for 0;
- * else all paths that fuse have the same bits. */
+/* The row dense_forward_bfloat16 of the table: factors are rounded to bfloat16, sums run in the
+ * dtype. Both are prepared first, in a form of the path's own, no longer than before; but the rows
+ * of X are filled up to a multiple of 16 numbers. AVX512-BF16 takes what is below the normal
+ * numbers for 0; else all paths that fuse have the same bits. */
 typedef struct {
     void (*prepare_rows)(void *D, const void *X, int64_t B, int64_t I, int64_t ldd, int64_t ldx);
     void (*prepare_weights)(void *D, const void *W, int64_t I, int64_t O, int64_t ldd, int64_t ldw);
@@ -181,7 +181,7 @@ typedef struct {
 fnn_status fnn_choose_isa(const char *name);
 const fnn_kernels *fnn_kernels_of(fnn_dtype dtype);
 fnn_bfloat16 fnn_bfloat16_of(fnn_dtype dtype);
-bool fnn_has_bfloat16(void); /* whether there are instructions for it, which make it fast */
+bool fnn_has_bfloat16(void);      /* whether there are instructions for it, which make it fast */
 const char *fnn_isa(void);        /* name of the chosen path */
 const char *fnn_isa_reason(void); /* why this one */
 const char *fnn_isas(void);       /* names of all paths, separated by commas */
@@ -275,9 +275,9 @@ typedef struct {
     int64_t rows;
 } fnn_batch;
 
-/* Sets out (rows, outputs) to the predictions for X (rows, inputs). With `bfloat16`, factors of dense
- * ops are rounded, and the parameters have gone through fnn_prepare_bfloat16, which sets `prepared`,
- * a vector of the same length, for predictions of this engine. */
+/* Sets out (rows, outputs) to the predictions for X (rows, inputs). With `bfloat16`, factors of
+ * dense ops are rounded, and the parameters have gone through fnn_prepare_bfloat16, which sets
+ * `prepared`, a vector of the same length, for predictions of this engine. */
 fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, const void *states,
                        void *out, const void *X, int64_t rows, bool bfloat16, const fnn_poll *poll);
 void fnn_prepare_bfloat16(const fnn_engine *engine, void *prepared, const void *parameters);

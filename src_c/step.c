@@ -165,8 +165,8 @@ fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, void *state
                    .poll = poll};
     const int64_t most = fnn_least(steps->rows, steps->batch_size);
     /* The norm of the gradient, and the sum over chunks, take the whole of it; and states must not
-     * change where the gradient turns out not to be finite. A few parameters are quickest updated by
-     * one call. */
+     * change where the gradient turns out not to be finite. A few parameters are quickest updated
+     * by one call. */
     const bool flat = optimizer->clip_norm > 0 || most > engine->chunk || engine->couples_rows ||
                       engine->program.size <= FEW_PARAMETERS;
     fnn_status status = fnn_begin(&run, most,
