@@ -7,6 +7,7 @@ counted in optimizer steps or in epochs (with their fraction), whichever ``unit`
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, NamedTuple
@@ -357,4 +358,9 @@ def get(learning_rate: float | Schedule) -> Schedule:
     """Return the schedule for a number (constant) or the schedule itself."""
     if isinstance(learning_rate, Schedule):
         return learning_rate
-    return Constant(checks.real_number("learning_rate", learning_rate, 0))
+    return _constant(checks.real_number("learning_rate", learning_rate, 0))
+
+
+@functools.lru_cache
+def _constant(rate: float) -> Constant:
+    return Constant(rate)  # immutable, and asked for in every epoch

@@ -161,7 +161,8 @@ def train(
             run.metrics = {name: metrics[name] for name in run.metric_names}
             history.append(run.metrics)
             state.optimizer.plateau = schedule.observe(state.optimizer.plateau, run.metrics)
-            bar.set_postfix_str(" ".join(f"{k} {v:.4f}" for k, v in run.metrics.items()))
+            if not bar.disable:
+                bar.set_postfix_str(" ".join(f"{k} {v:.4f}" for k, v in run.metrics.items()))
             for callback in callbacks:
                 callback.on_epoch_end(run)
     for callback in callbacks:
@@ -272,11 +273,12 @@ class _Epoch:
         """Return the means over the rows, each batch counting by its weight."""
         ends = np.arange(self.first, self.steps) * self.batch_size
         if self.batch.weight is None:
-            mass = np.minimum(ends + self.batch_size, len(self.order)) - ends
+            mass = np.full(len(ends), float(self.batch_size))
+            mass[-1] = len(self.order) - ends[-1]
         else:
             mass = np.add.reduceat(self.batch.weight[self.order].astype(np.float64), ends)
-        loss = np.average(self.losses[self.first :], weights=mass)
-        share = np.average(self.hits[self.first :], weights=mass)
+        mass /= mass.sum()
+        loss, share = mass @ self.losses[self.first :], mass @ self.hits[self.first :]
         return {"loss": float(loss), "accuracy": float(share)}
 
 

@@ -177,6 +177,7 @@ typedef struct {
     const void *X;
     void *out;
     int64_t rows;
+    bool only_finite;
 } prediction;
 
 /* Each worker has a tile of the workspace for itself, and takes one tile of rows after another. */
@@ -193,7 +194,13 @@ static void predict_tile(void *context, int64_t item, int worker) {
                            .rows = rows,
                            .X = {fnn_at(e, p->X, first * I), I},
                            .scores = {out, O}};
-    if (!fnn_go_on(p->run, worker, 0) || !fnn_forward(&tile))
+    if (!fnn_go_on(p->run, worker, 0))
+        return;
+    if (p->only_finite && k->first_nonfinite(tile.X.at, rows, I, I) >= 0) {
+        atomic_store(&p->run->diverged, true);
+        return;
+    }
+    if (!fnn_forward(&tile))
         return;
     if (e->program.head == FNN_HEAD_SOFTMAX)
         k->softmax_forward(out, out, rows, O, O, O);
@@ -204,21 +211,24 @@ static void predict_tile(void *context, int64_t item, int worker) {
 }
 
 fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, const void *states,
-                       void *out, const void *X, int64_t rows, bool bfloat16,
+                       void *out, const void *X, int64_t rows, bool bfloat16, bool only_finite,
                        const fnn_poll *poll) {
     fnn_run run = {.engine = engine,
                    .parameters = (char *)parameters,
                    .states = (char *)states,
                    .bfloat16 = bfloat16 ? &engine->bfloat16 : NULL,
                    .poll = poll};
-    prediction context = {&run, X, out, rows};
+    prediction context = {&run, X, out, rows, only_finite};
     if (rows == 0)
         return FNN_OK;
     fnn_status status = fnn_begin(&run, rows, FNN_RUN_TILES);
     if (status != FNN_OK)
         return status;
     fnn_parallel(run.pool, (rows - 1) / run.tile + 1, predict_tile, &context);
-    status = atomic_load(&run.interrupted) ? FNN_INTERRUPTED : FNN_OK;
+    if (atomic_load(&run.interrupted))
+        status = FNN_INTERRUPTED;
+    else if (atomic_load(&run.diverged))
+        status = FNN_DIVERGED;
     fnn_end(&run);
     return status;
 }

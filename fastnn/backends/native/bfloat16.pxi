@@ -26,7 +26,8 @@ def predict_bfloat16(
     _need("the width of out", out.shape[1], engine.outputs)
     with nogil:
         status = fnn_predict(
-            engine.engine, &prepared[0], &states[0], &out[0, 0], &X[0, 0], X.shape[0], True, &poll
+            engine.engine, &prepared[0], &states[0], &out[0, 0], &X[0, 0], X.shape[0], True,
+            False, &poll
         )
     _finish(status, raised)
 

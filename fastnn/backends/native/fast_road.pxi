@@ -181,7 +181,9 @@ cdef class FastRoad:
             if not _open(into, &y, self.format, x.shape[0], self.engine.outputs):
                 return None
             try:
-                if y.readonly or _overlap(&x, &y) or not _predict_plain(self, &x, &y):
+                if y.readonly or _overlap(&x, &y) or not _predict_plain(
+                    self, &x, &y, out is None
+                ):
                     return None
                 return into
             finally:
@@ -232,33 +234,41 @@ cdef bint _is_finite(fnn_dtype dtype, const Py_buffer *view) noexcept nogil:
     return fnn_kernels_of(dtype).first_nonfinite(view.buf, 1, count, count) < 0
 
 
-cdef bint _predict_plain(FastRoad self, const Py_buffer *x, const Py_buffer *y) except -1:
-    """Write the predictions, or return False where X is not finite."""
+cdef bint _predict_plain(
+    FastRoad self, const Py_buffer *x, const Py_buffer *y, bint is_ours
+) except -1:
+    """Write the predictions, or return False where X is not finite.
+
+    Many rows are looked at a tile at a time, while they are in the cache, unless the output is the
+    caller's, who finds nothing of predictions in it that ended in an error.
+    """
     cdef Engine engine = self.engine
     cdef const void *parameters = self.parameters.view.buf
     cdef const void *states = self.states.view.buf
     cdef int64_t rows = x.shape[0]
     cdef list raised = None
     cdef fnn_poll poll
-    cdef bint finite
+    cdef bint finite = True
     cdef fnn_status status = FNN_OK
     if rows <= self.few_rows:
         finite = _is_finite(engine.dtype, x)
         if finite:
             status = fnn_predict(
-                engine.engine, parameters, states, y.buf, x.buf, rows, self.bfloat16, NULL
+                engine.engine, parameters, states, y.buf, x.buf, rows, self.bfloat16, False, NULL
             )
     else:
         raised = []
         poll = fnn_poll(ask=_ask, context=<void *>raised)
         with nogil:
-            finite = _is_finite(engine.dtype, x)
+            if not is_ours:
+                finite = _is_finite(engine.dtype, x)
             if finite:
                 status = fnn_predict(
-                    engine.engine, parameters, states, y.buf, x.buf, rows, self.bfloat16, &poll
+                    engine.engine, parameters, states, y.buf, x.buf, rows, self.bfloat16, is_ours,
+                    &poll
                 )
     _finish(status, raised)
-    return finite
+    return finite and status != FNN_DIVERGED
 
 
 # A step, and what it changes.
@@ -353,7 +363,7 @@ cdef fnn_status _take_step(
     """Take the step; what is not finite behind it becomes what it was, and moments become 0."""
     cdef int64_t size = run.parameters.len
     cdef int64_t taken = 0
-    cdef bint finite
+    cdef bint finite = True
     cdef char *kept = <char *>fnn_alloc(size + run.states.len, 1)
     cdef fnn_status status
     if kept is NULL:

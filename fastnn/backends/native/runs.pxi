@@ -34,7 +34,8 @@ cdef int _predict(
     _need("the width of out", out.shape[1], self.outputs)
     with nogil:
         status = fnn_predict(
-            self.engine, &parameters[0], &states[0], &out[0, 0], &X[0, 0], X.shape[0], False, &poll
+            self.engine, &parameters[0], &states[0], &out[0, 0], &X[0, 0], X.shape[0], False,
+            False, &poll
         )
     return _finish(status, raised)
 
