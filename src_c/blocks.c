@@ -17,8 +17,8 @@ static int64_t block_rows(const fnn_engine *e, const fnn_parameter *p) {
         return p->rows;
     const int64_t row_bytes = p->stride * e->element;
     const int64_t rows = fnn_most(LEAST_BYTES / row_bytes, (p->rows - 1) / BLOCKS + 1);
-    return (fnn_most(28, fnn_least(BLOCK_BYTES / row_bytes, rows)) + 15) / 16 *
-           16; /* whole vectors */
+    const int64_t least = fnn_most(28, fnn_least(BLOCK_BYTES / row_bytes, rows));
+    return (least + 15) / 16 * 16; /* whole vectors, where the gradient is turned */
 }
 
 void fnn_plan_blocks(fnn_run *run, fnn_block *blocks) {

@@ -18,13 +18,7 @@ extern const fnn_bfloat16 fnn_bfloat16__avx512; /* empty where the compiler has 
 #    define REAL float
 #    define DTYPE float32
 
-/* As in isa_avx512.c. */
-#    define TILE_ROWS 14
-#    define ROWS_OF_ONE(X) X(1) X(2) X(3) X(4) X(6) X(8) X(10) X(12) X(14) X(16) X(20) X(24) X(28)
-#    define ROWS_OF_TWO(X)                                                                         \
-        X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
-#    define ROWS_OF_FOUR(X) X(1) X(2) X(3) X(4) X(5) X(6)
-#    define ROWS_OF_EIGHT(X) X(1) X(2) X(3)
+#    include "kernels/avx512_tiles.inc"
 
 #    define FACTOR int32_t
 #    define FACTORS __m512i
