@@ -4,10 +4,9 @@ A child that hangs must not hang the tests, so each claim has a process of its o
 is held to the same by test_pool, without Python in the way.
 """
 
-import os
-import subprocess
 import sys
 
+import processes
 import pytest
 
 pytest.importorskip("fastnn.backends.native", exc_type=ImportError)
@@ -57,16 +56,8 @@ def in_child(call):
 
 
 def holds(text, tmp_path):
-    """Run text in a process, behind the head; it must not fail or hang."""
-    run = subprocess.run(
-        [sys.executable, "-c", HEAD + text],
-        cwd=tmp_path,  # not the checkout: what is installed is tested
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert run.returncode == 0, run.stderr
+    """Hold what text claims, behind the head."""
+    processes.hold(HEAD + text, tmp_path, OPENBLAS_NUM_THREADS="1")
 
 
 def test_neither_the_import_nor_one_thread_starts_another(tmp_path):

@@ -3,10 +3,9 @@
 What registration does lasts for a process, so each claim has a process of its own.
 """
 
-import os
-import subprocess
 import sys
 
+import processes
 import pytest
 
 pytest.importorskip("fastnn.backends.native", exc_type=ImportError)
@@ -28,16 +27,9 @@ def told():
 
 
 def holds(text, tmp_path, *, before=""):
-    """Run text in a process, behind the head, and `before` at the start; it must not fail."""
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", before + HEAD + text],
-        cwd=tmp_path,  # not the checkout: what is installed is tested
-        env={**os.environ, "FASTNN_NUM_THREADS": "4"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert run.returncode == 0, run.stderr
+    """Hold what text claims, behind the head, and `before` at the start."""
+    options = ("-W", "error")
+    processes.hold(before + HEAD + text, tmp_path, options, FASTNN_NUM_THREADS="4")
 
 
 def test_fastnn_does_not_import_it(tmp_path):
