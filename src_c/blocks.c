@@ -49,7 +49,7 @@ static double finish(fnn_run *run, const fnn_parameter *p, int64_t offset, int64
     double penalty = 0;
     if (p->l1 != 0 || p->l2 != 0)
         penalty = e->kernels->penalty(g, fnn_at(e, run->parameters, offset), p->l1, p->l2, N);
-    if (e->kernels->first_nonfinite(g, 1, N, N) >= 0) {
+    if (e->kernels->first_nonfinite(fnn_rows(g, N), 1, N) >= 0) {
         atomic_store(&run->diverged, true);
         return penalty;
     }
@@ -80,19 +80,17 @@ static void run_block(void *context, int64_t item, int worker) {
     if (atomic_load_explicit(&run->interrupted, memory_order_relaxed))
         return;
     if (op->kind == FNN_OP_DENSE) {
-        k->dense_backward_weights(g, block.first == 0 ? h : NULL, fnn_at(e, X.at, block.first),
-                                  dY.at, adds, B, block.rows, O, p->stride, X.ld, dY.ld);
+        k->dense_backward_weights(fnn_rows(g, p->stride), block.first == 0 ? h : NULL,
+                                  fnn_part(e, X, 0, block.first), dY, adds, B, block.rows, O);
     } else if (op->kind == FNN_OP_LAYER_NORM) {
-        k->layer_norm_backward_parameters(g, h, dY.at, X.at, fnn_saved(run, op, 0, 0),
-                                          fnn_saved(run, op, 1, 0), adds, B, O, dY.ld, X.ld);
+        k->layer_norm_backward_parameters(g, h, dY, X, fnn_saved(run, op, 0, 0),
+                                          fnn_saved(run, op, 1, 0), adds, B, O);
     } else if (op->kind == FNN_OP_BATCH_NORM) {
-        k->batch_norm_backward_parameters(g, h, dY.at, X.at, fnn_statistics(run, op, 0),
-                                          fnn_statistics(run, op, 1), op->constant, adds, B, O,
-                                          dY.ld, X.ld);
+        k->batch_norm_backward_parameters(g, h, dY, X, fnn_statistics(run, op, 0),
+                                          fnn_statistics(run, op, 1), op->constant, adds, B, O);
     } else { /* a gate */
-        const fnn_matrix V = run->slots[fnn_source(e, run->training, op->inputs[1])];
-        k->gate_backward_beta(g, dY.at, X.at, V.at, fnn_gate_constant(run, op), adds, B, O, dY.ld,
-                              X.ld, V.ld);
+        k->gate_backward_beta(g, dY, X, run->slots[fnn_source(e, run->training, op->inputs[1])],
+                              fnn_gate_constant(run, op), adds, B, O);
     }
     if (!on_the_spot) {
         fnn_go_on(run, worker, B * block.rows * O);

@@ -296,10 +296,3 @@ void fnn_engine_free(fnn_engine *engine) {
         fnn_free(engine->spare);
     fnn_free(engine); /* it stands at the head of its block */
 }
-
-int64_t fnn_first_outside(const int64_t *values, int64_t count, int64_t limit) {
-    for (int64_t n = 0; n < count; n++)
-        if (values[n] < 0 || values[n] >= limit)
-            return n;
-    return -1;
-}

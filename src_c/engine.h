@@ -75,11 +75,6 @@ typedef struct {
 /* Returns NULL while it measures. */
 void *fnn_carve(fnn_arena *arena, int64_t count, int64_t size);
 
-typedef struct {
-    char *at;
-    int64_t ld;
-} fnn_matrix;
-
 /* Rows of one parameter: an item of phase B. A dense op's first block brings its bias along. */
 typedef struct {
     int32_t op;
@@ -183,15 +178,32 @@ double fnn_gradients(fnn_run *run);
 /* Update the elements [offset, offset + N) of a parameter by their gradient g. */
 void fnn_update(const fnn_run *run, const fnn_parameter *p, int64_t offset, int64_t N, void *g);
 
+static inline int64_t fnn_most(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static inline int64_t fnn_least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
 static inline const fnn_parameter *fnn_parameter_of(const fnn_run *run, const fnn_op *op,
                                                     int which) {
     const int32_t number = op->parameters[which];
     return number < 0 ? NULL : &run->engine->program.parameters[number];
 }
 
-/* Like strchr, it takes what must not be written and what may be. */
-static inline char *fnn_at(const fnn_engine *engine, const char *base, int64_t elements) {
+/* Like strchr, these take what must not be written and what may be: an element of a vector; what
+ * begins at row r and column c of a matrix; a vector as a matrix. */
+static inline char *fnn_at(const fnn_engine *engine, const void *base, int64_t elements) {
     return (char *)base + elements * engine->element;
+}
+
+static inline fnn_matrix fnn_part(const fnn_engine *engine, fnn_matrix m, int64_t r, int64_t c) {
+    return (fnn_matrix){fnn_at(engine, m.at, r * m.ld + c), m.ld};
+}
+
+static inline fnn_matrix fnn_rows(const void *at, int64_t ld) {
+    return (fnn_matrix){(void *)at, ld};
 }
 
 /* The slot that holds what a slot would: its home, and in inference, where dropout does nothing,
@@ -207,6 +219,11 @@ static inline int32_t fnn_source(const fnn_engine *engine, bool training, int32_
 /* Where a parameter, if there is one, stands in a flat vector. */
 static inline char *fnn_find(const fnn_run *run, const char *flat, const fnn_parameter *p) {
     return p ? fnn_at(run->engine, flat, p->offset) : NULL;
+}
+
+/* The same of a parameter of an op. */
+static inline char *fnn_value(const fnn_run *run, const fnn_op *op, int which) {
+    return fnn_find(run, run->parameters, fnn_parameter_of(run, op, which));
 }
 
 /* The beta of a gate, or its constant. */
@@ -230,14 +247,6 @@ static inline char *fnn_statistics(const fnn_run *run, const fnn_op *op, int whi
 static inline int64_t fnn_leading_dimension(int64_t width) {
     const int64_t ld = (width + 15) / 16 * 16;
     return ld % 128 ? ld : ld + 16;
-}
-
-static inline int64_t fnn_most(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
-
-static inline int64_t fnn_least(int64_t a, int64_t b) {
-    return a < b ? a : b;
 }
 
 #endif

@@ -1,10 +1,10 @@
 /* fastnn: the C ABI of the core. Usable without Python; nothing here allocates unless it says so.
  *
  * Letters: B rows of a batch, I inputs and O outputs of a layer, N the length of a flat vector.
- * A matrix is row-major: element (r, c) of X stands at X[r * ldx + c]. A leading dimension counts
- * elements, is at least the row's length, and what lies between rows is neither read nor written.
- * Every pointer is aligned to its element; more alignment is never needed. A size of 0 is allowed
- * wherever the result is defined without an element: nothing is read, and sums are 0.
+ * A leading dimension `ld` counts the elements from one row to the next; what lies between rows is
+ * neither read nor written. Every pointer is aligned to its element; more alignment is never
+ * needed. A size of 0 is allowed wherever the result is defined without an element: nothing is
+ * read, and sums are 0.
  *
  * The same bits always: every output element is one sum, in the order of the index, by one thread.
  * So a result depends neither on the rows around it nor on how the work was cut into pieces. */
@@ -26,142 +26,123 @@ typedef enum {
     FNN_UNKNOWN_ISA  /* there is no code path of this name here */
 } fnn_status;
 
+/* clang-format off */
+
 /* Activation functions, with the formulas of fastnn/activations.py. */
 typedef enum {
-    FNN_IDENTITY,
-    FNN_HEAVISIDE,
-    FNN_SIGMOID,
-    FNN_TANH,
-    FNN_RELU,
-    FNN_LEAKY_RELU,
-    FNN_ELU,
-    FNN_SELU,
-    FNN_GELU,
-    FNN_GELU_TANH,
-    FNN_SILU,
-    FNN_SOFTPLUS,
-    FNN_SOFTSIGN,
-    FNN_MISH,
-    FNN_SINE,
-    FNN_EXP
+    FNN_IDENTITY, FNN_HEAVISIDE, FNN_SIGMOID, FNN_TANH, FNN_RELU, FNN_LEAKY_RELU, FNN_ELU, FNN_SELU,
+    FNN_GELU, FNN_GELU_TANH, FNN_SILU, FNN_SOFTPLUS, FNN_SOFTSIGN, FNN_MISH, FNN_SINE, FNN_EXP
 } fnn_function;
 
 /* Losses, with the formulas of fastnn/losses.py. */
 typedef enum {
-    FNN_MSE,
-    FNN_MAE,
-    FNN_HUBER,
-    FNN_QUANTILE,
-    FNN_CROSS_ENTROPY,
-    FNN_BINARY_CROSS_ENTROPY,
-    FNN_POISSON,
-    FNN_HINGE
+    FNN_MSE, FNN_MAE, FNN_HUBER, FNN_QUANTILE, FNN_CROSS_ENTROPY, FNN_BINARY_CROSS_ENTROPY,
+    FNN_POISSON, FNN_HINGE
 } fnn_loss;
 
 /* What turns scores into predictions. */
 typedef enum { FNN_HEAD_IDENTITY, FNN_HEAD_SOFTMAX, FNN_HEAD_SIGMOID, FNN_HEAD_EXP } fnn_head;
 
+/* Optimizers, with the formulas of fastnn/optimizers.py. */
+typedef enum { FNN_SGD, FNN_ADAM, FNN_RMSPROP, FNN_ADAGRAD, FNN_NADAM, FNN_LION } fnn_optimizer_kind;
+
+/* clang-format on */
+
+typedef struct {
+    fnn_optimizer_kind kind;
+    double momentum;              /* SGD, RMSprop */
+    bool nesterov;                /* SGD */
+    double beta1, beta2;          /* Adam, NAdam, Lion */
+    double momentum_decay;        /* NAdam */
+    bool decoupled;               /* Adam: weight decay apart from the gradient, as in AdamW */
+    double decay;                 /* RMSprop */
+    double epsilon;               /* all but SGD and Lion */
+    double weight_decay;          /* of regularized parameters */
+    double clip_value, clip_norm; /* 0: none */
+    void *moments;  /* flat vectors: 2 of Adam and NAdam, 0 of SGD, else 1; 1 more with momentum */
+    uint64_t step;  /* steps taken so far; also in the key of the dropout masks */
+    double product; /* NAdam: of the momenta of all steps so far, 1 before the first */
+} fnn_optimizer;
+
 /* ---- Kernels ------------------------------------------------------------------------------------
  *
- * One entry for every row of the table in fastnn/program/kernels.py. Arguments come in the order
- * outputs, inputs, constants, sizes, leading dimensions. Arrays are of the table's dtype unless
- * their type says otherwise. Outputs are set without being read; with `accumulate`, added to: the
- * sum goes on from the old value. Outputs overlap nothing else unless the definition, in
- * src_c/kernels, allows it. */
+ * What fastnn/program/kernels.py lists, where their formulas and shapes stand; one kernel serves
+ * rows of the list that differ in an argument. Arguments come in the order outputs, inputs,
+ * constants, sizes. Arrays are of the list's dtype unless their type says otherwise. Outputs are
+ * set without being read; with `accumulate`, added to: the sum goes on from the old value. Outputs
+ * overlap nothing else unless the definition, in src_c/kernels, allows it. */
+
+/* Element (r, c) of a matrix stands at at[r * ld + c]; of an input, nothing is written. */
 typedef struct {
-    void (*dense_forward)(void *Y, const void *X, const void *W, const void *b,
-                          fnn_function function, int64_t B, int64_t I, int64_t O, int64_t ldy,
-                          int64_t ldx, int64_t ldw);
-    void (*dense_backward_data)(void *dX, const void *dY, const void *W, const void *X,
-                                bool accumulate, int64_t B, int64_t I, int64_t O, int64_t lddx,
-                                int64_t lddy, int64_t ldw, int64_t ldx);
-    void (*dense_backward_weights)(void *dW, void *db, const void *X, const void *dY,
-                                   bool accumulate, int64_t B, int64_t I, int64_t O, int64_t lddw,
-                                   int64_t ldx, int64_t lddy);
+    void *at;
+    int64_t ld;
+} fnn_matrix;
 
-    void (*activation_forward)(void *Y, const void *X, fnn_function function, double constant,
-                               int64_t B, int64_t O, int64_t ldy, int64_t ldx);
-    void (*activation_backward)(void *dX, const void *dY, const void *X, const void *Y,
-                                fnn_function function, double constant, bool accumulate, int64_t B,
-                                int64_t O, int64_t lddx, int64_t lddy, int64_t ldx, int64_t ldy);
-    void (*softmax_forward)(void *Y, const void *X, int64_t B, int64_t O, int64_t ldy, int64_t ldx);
-    void (*softmax_backward)(void *dX, const void *dY, const void *Y, bool accumulate, int64_t B,
-                             int64_t O, int64_t lddx, int64_t lddy, int64_t ldy);
-    void (*dropout)(void *Y, const void *X, double rate, uint64_t seed, uint64_t step,
-                    uint64_t layer, uint64_t first_row, bool accumulate, int64_t B, int64_t O,
-                    int64_t ldy, int64_t ldx);
+/* clang-format off */
+#define FNN_KERNELS(KERNEL)                                                                        \
+    KERNEL(void, dense_forward, fnn_matrix Y, fnn_matrix X, fnn_matrix W, const void *b,           \
+           fnn_function function, int64_t B, int64_t I, int64_t O)                                 \
+    KERNEL(void, dense_backward_data, fnn_matrix dX, fnn_matrix dY, fnn_matrix W, fnn_matrix X,    \
+           bool accumulate, int64_t B, int64_t I, int64_t O)                                       \
+    KERNEL(void, dense_backward_weights, fnn_matrix dW, void *db, fnn_matrix X, fnn_matrix dY,     \
+           bool accumulate, int64_t B, int64_t I, int64_t O)                                       \
+    KERNEL(void, activation_forward, fnn_matrix Y, fnn_matrix X, fnn_function function,            \
+           double constant, int64_t B, int64_t O)                                                  \
+    KERNEL(void, activation_backward, fnn_matrix dX, fnn_matrix dY, fnn_matrix X, fnn_matrix Y,    \
+           fnn_function function, double constant, bool accumulate, int64_t B, int64_t O)          \
+    KERNEL(void, softmax_forward, fnn_matrix Y, fnn_matrix X, int64_t B, int64_t O)                \
+    KERNEL(void, softmax_backward, fnn_matrix dX, fnn_matrix dY, fnn_matrix Y, bool accumulate,    \
+           int64_t B, int64_t O)                                                                   \
+    KERNEL(void, dropout, fnn_matrix Y, fnn_matrix X, double rate, uint64_t seed, uint64_t step,   \
+           uint64_t layer, uint64_t first_row, bool accumulate, int64_t B, int64_t O)              \
+    KERNEL(void, layer_norm_forward, fnn_matrix Y, void *mean, void *inverse_deviation,            \
+           fnn_matrix X, const void *scale, const void *shift, double epsilon, int64_t B,          \
+           int64_t O)                                                                              \
+    KERNEL(void, layer_norm_backward_data, fnn_matrix dX, fnn_matrix dY, fnn_matrix X,             \
+           const void *mean, const void *inverse_deviation, const void *scale, bool accumulate,    \
+           int64_t B, int64_t O)                                                                   \
+    KERNEL(void, layer_norm_backward_parameters, void *dscale, void *dshift, fnn_matrix dY,        \
+           fnn_matrix X, const void *mean, const void *inverse_deviation, bool accumulate,         \
+           int64_t B, int64_t O)                                                                   \
+    KERNEL(void, batch_norm_statistics, void *mean, void *variance, fnn_matrix X, int64_t B,       \
+           int64_t O)                                                                              \
+    KERNEL(void, batch_norm_forward, fnn_matrix Y, fnn_matrix X, const void *mean,                 \
+           const void *variance, const void *scale, const void *shift, double epsilon, int64_t B,  \
+           int64_t O)                                                                              \
+    KERNEL(void, batch_norm_backward_data, fnn_matrix dX, fnn_matrix dY, fnn_matrix X,             \
+           const void *mean, const void *variance, const void *scale, double epsilon,              \
+           bool batch_statistics, bool accumulate, int64_t B, int64_t O)                           \
+    KERNEL(void, batch_norm_backward_parameters, void *dscale, void *dshift, fnn_matrix dY,        \
+           fnn_matrix X, const void *mean, const void *variance, double epsilon, bool accumulate,  \
+           int64_t B, int64_t O)                                                                   \
+    KERNEL(void, batch_norm_update, void *running_mean, void *running_variance, const void *mean,  \
+           const void *variance, double momentum, int64_t rows, int64_t O)                         \
+    KERNEL(void, gate_forward, fnn_matrix Y, fnn_matrix U, fnn_matrix V, fnn_function function,    \
+           double constant, int64_t B, int64_t O)                                                  \
+    KERNEL(void, gate_backward, fnn_matrix dU, fnn_matrix dV, fnn_matrix dY, fnn_matrix U,         \
+           fnn_matrix V, fnn_function function, double constant, int64_t B, int64_t O)             \
+    KERNEL(void, gate_backward_beta, void *dbeta, fnn_matrix dY, fnn_matrix U, fnn_matrix V,       \
+           double beta, bool accumulate, int64_t B, int64_t O)                                     \
+    KERNEL(void, copy, fnn_matrix Y, fnn_matrix X, bool accumulate, int64_t B, int64_t O)          \
+    KERNEL(void, gather_rows, fnn_matrix Y, fnn_matrix X, const int64_t *index, int64_t B,         \
+           int64_t I)                                                                              \
+    KERNEL(void, round_bfloat16, fnn_matrix Y, fnn_matrix X, int64_t B, int64_t O)                 \
+    KERNEL(int64_t, first_nonfinite, fnn_matrix X, int64_t B, int64_t I)                           \
+    KERNEL(void, loss, double *row_loss, double *hits, fnn_matrix dZ, fnn_matrix Z, fnn_matrix T,  \
+           const int64_t *labels, const void *weight, fnn_loss function, double constant,          \
+           double factor, int64_t B, int64_t O)                                                    \
+    KERNEL(double, penalty, void *dW, const void *W, double l1, double l2, int64_t N)              \
+    KERNEL(double, sum_of_squares, const void *g, int64_t N)                                       \
+    KERNEL(void, clip, void *g, double limit, int64_t N)                                           \
+    KERNEL(void, scale, void *g, double factor, int64_t N)                                         \
+    KERNEL(void, update, void *w, void *first, void *second, const void *g,                        \
+           const fnn_optimizer *optimizer, double rate, double weight_decay, int64_t N)            \
+    KERNEL(void, max_norm, fnn_matrix W, double limit, int64_t I, int64_t O)
+/* clang-format on */
 
-    void (*layer_norm_forward)(void *Y, void *mean, void *inverse_deviation, const void *X,
-                               const void *scale, const void *shift, double epsilon, int64_t B,
-                               int64_t O, int64_t ldy, int64_t ldx);
-    void (*layer_norm_backward_data)(void *dX, const void *dY, const void *X, const void *mean,
-                                     const void *inverse_deviation, const void *scale,
-                                     bool accumulate, int64_t B, int64_t O, int64_t lddx,
-                                     int64_t lddy, int64_t ldx);
-    void (*layer_norm_backward_parameters)(void *dscale, void *dshift, const void *dY,
-                                           const void *X, const void *mean,
-                                           const void *inverse_deviation, bool accumulate,
-                                           int64_t B, int64_t O, int64_t lddy, int64_t ldx);
-
-    void (*batch_norm_statistics)(void *mean, void *variance, const void *X, int64_t B, int64_t O,
-                                  int64_t ldx);
-    void (*batch_norm_forward)(void *Y, const void *X, const void *mean, const void *variance,
-                               const void *scale, const void *shift, double epsilon, int64_t B,
-                               int64_t O, int64_t ldy, int64_t ldx);
-    void (*batch_norm_backward_data)(void *dX, const void *dY, const void *X, const void *mean,
-                                     const void *variance, const void *scale, double epsilon,
-                                     bool batch_statistics, bool accumulate, int64_t B, int64_t O,
-                                     int64_t lddx, int64_t lddy, int64_t ldx);
-    void (*batch_norm_backward_parameters)(void *dscale, void *dshift, const void *dY,
-                                           const void *X, const void *mean, const void *variance,
-                                           double epsilon, bool accumulate, int64_t B, int64_t O,
-                                           int64_t lddy, int64_t ldx);
-    void (*batch_norm_update)(void *running_mean, void *running_variance, const void *mean,
-                              const void *variance, double momentum, int64_t rows, int64_t O);
-
-    void (*gate_forward)(void *Y, const void *U, const void *V, fnn_function function,
-                         double constant, int64_t B, int64_t O, int64_t ldy, int64_t ldu,
-                         int64_t ldv);
-    void (*gate_backward)(void *dU, void *dV, const void *dY, const void *U, const void *V,
-                          fnn_function function, double constant, int64_t B, int64_t O,
-                          int64_t lddu, int64_t lddv, int64_t lddy, int64_t ldu, int64_t ldv);
-    void (*gate_backward_beta)(void *dbeta, const void *dY, const void *U, const void *V,
-                               double beta, bool accumulate, int64_t B, int64_t O, int64_t lddy,
-                               int64_t ldu, int64_t ldv);
-
-    void (*copy)(void *Y, const void *X, bool accumulate, int64_t B, int64_t O, int64_t ldy,
-                 int64_t ldx);
-    void (*gather_rows)(void *Y, const void *X, const int64_t *index, int64_t B, int64_t I,
-                        int64_t ldy, int64_t ldx);
-    void (*round_bfloat16)(void *Y, const void *X, int64_t B, int64_t O, int64_t ldy, int64_t ldx);
-    int64_t (*first_nonfinite)(const void *X, int64_t B, int64_t I, int64_t ldx);
-
-    void (*loss)(double *row_loss, double *hits, void *dZ, const void *Z, const void *T,
-                 const void *weight, fnn_loss function, double constant, double factor, int64_t B,
-                 int64_t O, int64_t lddz, int64_t ldz, int64_t ldt);
-    void (*loss_labels)(double *row_loss, double *hits, void *dZ, const void *Z,
-                        const int64_t *labels, const void *weight, double constant, double factor,
-                        int64_t B, int64_t O, int64_t lddz, int64_t ldz);
-
-    double (*penalty)(void *dW, const void *W, double l1, double l2, int64_t N);
-    double (*sum_of_squares)(const void *g, int64_t N);
-    void (*clip)(void *g, double limit, int64_t N);
-    void (*scale)(void *g, double factor, int64_t N);
-    void (*sgd_update)(void *w, void *velocity, const void *g, double rate, double momentum,
-                       bool nesterov, double weight_decay, int64_t N);
-    void (*adam_update)(void *w, void *m, void *v, const void *g, double rate, double beta1,
-                        double beta2, double epsilon, double weight_decay, bool decoupled,
-                        uint64_t step, int64_t N);
-    void (*rmsprop_update)(void *w, void *v, void *buffer, const void *g, double rate, double decay,
-                           double momentum, double epsilon, double weight_decay, int64_t N);
-    void (*adagrad_update)(void *w, void *v, const void *g, double rate, double epsilon,
-                           double weight_decay, int64_t N);
-    void (*nadam_update)(void *w, void *m, void *v, const void *g, double rate, double beta1,
-                         double beta2, double epsilon, double momentum_decay, double weight_decay,
-                         double product, uint64_t step, int64_t N);
-    void (*lion_update)(void *w, void *m, const void *g, double rate, double beta1, double beta2,
-                        double weight_decay, int64_t N);
-    void (*max_norm)(void *W, double limit, int64_t I, int64_t O, int64_t ldw);
+#define FNN_POINTER(result, name, ...) result (*name)(__VA_ARGS__);
+typedef struct {
+    FNN_KERNELS(FNN_POINTER)
 } fnn_kernels;
 
 /* The row dense_forward_bfloat16 of the table: factors are rounded to bfloat16, sums run in the
@@ -169,11 +150,10 @@ typedef struct {
  * of X are filled up to a multiple of 16 numbers. AVX512-BF16 takes what is below the normal
  * numbers for 0; else all paths that fuse have the same bits. */
 typedef struct {
-    void (*prepare_rows)(void *D, const void *X, int64_t B, int64_t I, int64_t ldd, int64_t ldx);
-    void (*prepare_weights)(void *D, const void *W, int64_t I, int64_t O, int64_t ldd, int64_t ldw);
-    void (*dense_forward)(void *Y, const void *X, const void *W, const void *b,
-                          fnn_function function, int64_t B, int64_t I, int64_t O, int64_t ldy,
-                          int64_t ldx, int64_t ldw);
+    void (*prepare_rows)(fnn_matrix D, fnn_matrix X, int64_t B, int64_t I);
+    void (*prepare_weights)(fnn_matrix D, fnn_matrix W, int64_t I, int64_t O);
+    void (*dense_forward)(fnn_matrix Y, fnn_matrix X, fnn_matrix W, const void *b,
+                          fnn_function function, int64_t B, int64_t I, int64_t O);
 } fnn_bfloat16;
 
 /* Choose the code path for the whole process: "" takes the best one of this processor. Call it
@@ -294,35 +274,6 @@ fnn_status fnn_loss_and_gradient(const fnn_engine *engine, const void *parameter
                                  uint64_t seed, uint64_t step, double *loss, double *hits,
                                  void *gradient, void *input_gradient, const fnn_poll *poll);
 
-/* Optimizers, with the formulas of fastnn/optimizers.py. */
-typedef enum {
-    FNN_SGD,
-    FNN_ADAM,
-    FNN_RMSPROP,
-    FNN_ADAGRAD,
-    FNN_NADAM,
-    FNN_LION
-} fnn_optimizer_kind;
-
-typedef struct {
-    fnn_optimizer_kind kind;
-    double momentum;              /* SGD, RMSprop */
-    bool nesterov;                /* SGD */
-    double beta1, beta2;          /* Adam, NAdam, Lion */
-    double momentum_decay;        /* NAdam */
-    bool decoupled;               /* Adam: weight decay apart from the gradient, as in AdamW */
-    double decay;                 /* RMSprop */
-    double epsilon;               /* all but SGD and Lion */
-    double weight_decay;          /* of regularized parameters */
-    double clip_value, clip_norm; /* 0: none */
-    void *moments;  /* flat vectors: 2 of Adam and NAdam, 0 of SGD, else 1; 1 more with momentum */
-    uint64_t step;  /* steps taken so far; also in the key of the dropout masks */
-    double product; /* NAdam: of the momenta of all steps so far, 1 before the first */
-} fnn_optimizer;
-
-/* The momentum of a step, counted from 1: beta1 * (1 - 0.96**(step * momentum_decay) / 2). */
-double fnn_nadam_momentum(double beta1, double momentum_decay, uint64_t step);
-
 typedef struct {
     const int64_t *order; /* (rows), numbers of rows of the batch, or NULL: as they come */
     int64_t rows;         /* to go over */
@@ -342,22 +293,10 @@ fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, void *state
                          const fnn_batch *batch, const fnn_steps *steps, fnn_optimizer *optimizer,
                          int64_t *taken, const fnn_poll *poll);
 
-/* ---- Common code
- * -------------------------------------------------------------------------------*/
+/* ---- Common code ---------------------------------------------------------------------------- */
 
-/* Position of the first value outside 0..limit-1, or -1. */
-int64_t fnn_first_outside(const int64_t *values, int64_t count, int64_t limit);
-
-/* Philox4x32-10 of Salmon et al. 2011: four random words from a counter and a key. */
-void fnn_philox4x32(uint32_t words[4], const uint32_t counter[4], const uint32_t key[2]);
-
-/* The constants of the paper: two multipliers, and the Weyl sequences of the keys (the golden ratio
- * and sqrt(3) - 1, in 32 bits). */
-#define FNN_PHILOX_ROUNDS 10
-#define FNN_PHILOX_MULTIPLIER0 0xD2511F53u
-#define FNN_PHILOX_MULTIPLIER1 0xCD9E8D57u
-#define FNN_PHILOX_WEYL0 0x9E3779B9u
-#define FNN_PHILOX_WEYL1 0xBB67AE85u
+/* NAdam's momentum of a step, counted from 1: beta1 * (1 - 0.96**(step * momentum_decay) / 2). */
+double fnn_nadam_momentum(const fnn_optimizer *optimizer, uint64_t step);
 
 /* Memory aligned to a cache line, not cleared; NULL where there is none. All of the core's memory
  * comes from here. */

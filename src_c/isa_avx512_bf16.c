@@ -35,41 +35,37 @@ extern const fnn_bfloat16 fnn_bfloat16__avx512; /* empty where the compiler has 
 #    define NEIGHBOURS(a, b) ((vec)_mm512_rol_epi32((__m512i)_mm512_cvtne2ps_pbh(b, a), 16))
 
 /* D (B, (I + 1) / 2) = pairs of neighbours in the rows of X (B, I), 0 behind the last. */
-static void prepare_rows(void *Dv, const void *Xv, int64_t B, int64_t I, int64_t ldd, int64_t ldx) {
-    int32_t *D = Dv;
-    const float *X = Xv;
+static void prepare_rows(fnn_matrix D, fnn_matrix X, int64_t B, int64_t I) {
     const int64_t even = I / 32 * 32, left = I - even, first = left < 16 ? left : 16;
-    for (int64_t r = 0; r < B; r++, D += ldd, X += ldx) {
+    for (int64_t r = 0; r < B; r++) {
+        float *d = ROW(D, r), *x = ROW(X, r);
         for (int64_t i = 0; i < even; i += 32)
-            STORE((float *)D + i / 2, NEIGHBOURS(LOAD(X + i), LOAD(X + i + 16)));
+            STORE(d + i / 2, NEIGHBOURS(LOAD(x + i), LOAD(x + i + 16)));
         if (left) {
-            const vec a = LOAD_FIRST(X + even, first), b = LOAD_FIRST(X + even + 16, left - first);
-            STORE((float *)D + even / 2, NEIGHBOURS(a, b));
+            const vec a = LOAD_FIRST(x + even, first), b = LOAD_FIRST(x + even + 16, left - first);
+            STORE(d + even / 2, NEIGHBOURS(a, b));
         }
     }
 }
 
 /* D ((I + 1) / 2, O) = pairs of neighbours in the columns of W (I, O). Behind the last stands -0:
  * its product with 0 changes no sum, not even the sign of a 0. */
-static void prepare_weights(void *Dv, const void *Wv, int64_t I, int64_t O, int64_t ldd,
-                            int64_t ldw) {
-    float *D = Dv;
-    const float *W = Wv;
-    for (int64_t i = 0; i < I; i += 2, D += ldd, W += 2 * ldw)
+static void prepare_weights(fnn_matrix D, fnn_matrix W, int64_t I, int64_t O) {
+    for (int64_t i = 0; i < I; i += 2)
         ALONG(O, {
-            const vec first = READ(W + o, n), next = i + 1 < I ? READ(W + ldw + o, n) : SPLAT(-0.0);
+            const vec first = READ(ROW(W, i) + o, n);
+            const vec next = i + 1 < I ? READ(ROW(W, i + 1) + o, n) : SPLAT(-0.0);
             const __m512i upper = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(first));
             const __m512i lower = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(next));
-            WRITE(D + o, (vec)(_mm512_slli_epi32(upper, 16) | lower), n);
+            WRITE(ROW(D, i / 2) + o, (vec)(_mm512_slli_epi32(upper, 16) | lower), n);
         });
 }
 
-static void dense_forward(void *Y, const void *X, const void *W, const void *b,
-                          fnn_function function, int64_t B, int64_t I, int64_t O, int64_t ldy,
-                          int64_t ldx, int64_t ldw) {
+static void dense_forward(fnn_matrix Y, fnn_matrix X, fnn_matrix W, const void *b,
+                          fnn_function function, int64_t B, int64_t I, int64_t O) {
     const KERNEL(frame) frame = {
         .from = b ? FROM_ROW : FROM_ZERO, .floor = function == FNN_RELU ? 0 : -INFINITY, .row = b};
-    KERNEL(product)(Y, X, W, &frame, false, B, O, (I + 1) / 2, ldy, ldx, ldw);
+    KERNEL(product)(Y, X, W, &frame, false, B, O, (I + 1) / 2);
 }
 
 const fnn_bfloat16 fnn_bfloat16__avx512 = {prepare_rows, prepare_weights, dense_forward};

@@ -20,7 +20,7 @@ static int64_t width(const fnn_tile *tile, int32_t slot) {
 
 static fnn_matrix rows_of(const fnn_tile *tile, fnn_matrix m) {
     const int64_t apart = tile->run->row_ld ? tile->run->row_ld : m.ld;
-    return (fnn_matrix){fnn_at(tile->run->engine, m.at, tile->first * apart), m.ld};
+    return fnn_rows(fnn_at(tile->run->engine, m.at, tile->first * apart), m.ld);
 }
 
 static fnn_matrix slot(const fnn_tile *tile, int32_t number) {
@@ -36,7 +36,7 @@ static fnn_matrix gradient(const fnn_tile *tile, int32_t number) {
 }
 
 double fnn_gate_constant(const fnn_run *run, const fnn_op *op) {
-    const void *beta = fnn_find(run, run->parameters, fnn_parameter_of(run, op, 0));
+    const void *beta = fnn_value(run, op, 0);
     if (!beta)
         return op->constant;
     return run->engine->dtype == FNN_FLOAT32 ? *(const float *)beta : *(const double *)beta;
@@ -46,22 +46,21 @@ static bool dense_forward(const fnn_tile *tile, const fnn_op *op, fnn_matrix Y, 
     fnn_run *run = tile->run;
     const fnn_engine *e = run->engine;
     const fnn_function function = e->fusions[op - e->program.ops].relu ? FNN_RELU : FNN_IDENTITY;
-    const fnn_parameter *weight = fnn_parameter_of(run, op, 0),
-                        *bias = fnn_parameter_of(run, op, 1);
-    const char *W = fnn_find(run, run->parameters, weight),
-               *b = fnn_find(run, run->parameters, bias);
-    const int64_t I = weight->rows, O = weight->columns, step = piece(tile->rows, I);
+    const fnn_parameter *p = fnn_parameter_of(run, op, 0);
+    const fnn_matrix W = {fnn_value(run, op, 0), p->stride};
+    const char *b = fnn_value(run, op, 1);
+    const int64_t I = p->rows, O = p->columns, step = piece(tile->rows, I);
     if (run->bfloat16) {
         const fnn_matrix D = {fnn_at(e, run->scratch, tile->worker * run->scratch_size),
                               fnn_leading_dimension(I)};
-        run->bfloat16->prepare_rows(D.at, X.at, tile->rows, I, D.ld, X.ld);
+        run->bfloat16->prepare_rows(D, X, tile->rows, I);
         X = D;
     }
     for (int64_t o = 0; o < O; o += step) {
         const int64_t n = fnn_least(step, O - o);
         (run->bfloat16 ? run->bfloat16->dense_forward : e->kernels->dense_forward)(
-            fnn_at(e, Y.at, o), X.at, fnn_at(e, W, o), b ? fnn_at(e, b, o) : NULL, function,
-            tile->rows, I, n, Y.ld, X.ld, weight->stride);
+            fnn_part(e, Y, 0, o), X, fnn_part(e, W, 0, o), b ? fnn_at(e, b, o) : NULL, function,
+            tile->rows, I, n);
         if (!fnn_go_on(run, tile->worker, tile->rows * I * n))
             return false;
     }
@@ -73,23 +72,31 @@ static bool dense_backward_data(const fnn_tile *tile, const fnn_op *op, fnn_matr
     fnn_run *run = tile->run;
     const fnn_engine *e = run->engine;
     const bool masks = e->fusions[op - e->program.ops].masks;
-    const fnn_parameter *weight = fnn_parameter_of(run, op, 0);
-    const char *W = fnn_find(run, run->parameters, weight);
-    const int64_t I = weight->rows, O = weight->columns, step = piece(tile->rows, O);
+    const fnn_parameter *p = fnn_parameter_of(run, op, 0);
+    const fnn_matrix W = {fnn_value(run, op, 0), p->stride}, none = {NULL, 0};
+    const int64_t I = p->rows, O = p->columns, step = piece(tile->rows, O);
     for (int64_t i = 0; i < I; i += step) {
         const int64_t n = fnn_least(step, I - i);
-        e->kernels->dense_backward_data(fnn_at(e, dX.at, i), dY.at,
-                                        fnn_at(e, W, i * weight->stride),
-                                        masks ? fnn_at(e, X.at, i) : NULL, op->accumulate[0],
-                                        tile->rows, n, O, dX.ld, dY.ld, weight->stride, X.ld);
+        e->kernels->dense_backward_data(fnn_part(e, dX, 0, i), dY, fnn_part(e, W, i, 0),
+                                        masks ? fnn_part(e, X, 0, i) : none, op->accumulate[0],
+                                        tile->rows, n, O);
         if (!fnn_go_on(run, tile->worker, tile->rows * n * O))
             return false;
     }
     return true;
 }
 
-static bool drops(const fnn_tile *tile, const fnn_op *op) {
-    return tile->run->training && op->constant > 0;
+/* What a dropout does, forward and backward. */
+static void drop(const fnn_tile *tile, const fnn_op *op, fnn_matrix Y, fnn_matrix X, bool adds,
+                 int64_t O) {
+    const fnn_run *run = tile->run;
+    const fnn_kernels *k = run->engine->kernels;
+    const uint64_t layer = (uint64_t)(op - run->engine->program.ops);
+    if (run->training && op->constant > 0)
+        k->dropout(Y, X, op->constant, run->seed, run->step, layer,
+                   (uint64_t)(run->row_in_batch + tile->first), adds, tile->rows, O);
+    else if (Y.at != X.at)
+        k->copy(Y, X, adds, tile->rows, O);
 }
 
 static bool forward(const fnn_tile *tile, const fnn_op *op) {
@@ -98,51 +105,41 @@ static bool forward(const fnn_tile *tile, const fnn_op *op) {
     const fnn_kernels *k = e->kernels;
     const fnn_matrix Y = slot(tile, op->output), X = slot(tile, op->inputs[0]);
     const fnn_matrix second = op->inputs[1] < 0 ? X : slot(tile, op->inputs[1]);
+    const char *const p = fnn_value(run, op, 0), *const q = fnn_value(run, op, 1);
     const int64_t B = tile->rows, I = width(tile, op->inputs[0]), O = width(tile, op->output);
     switch (op->kind) {
     case FNN_OP_DENSE:
         return dense_forward(tile, op, Y, X);
     case FNN_OP_ACTIVATION:
-        k->activation_forward(Y.at, X.at, op->function, op->constant, B, O, Y.ld, X.ld);
+        k->activation_forward(Y, X, op->function, op->constant, B, O);
         break;
     case FNN_OP_SOFTMAX:
-        k->softmax_forward(Y.at, X.at, B, O, Y.ld, X.ld);
+        k->softmax_forward(Y, X, B, O);
         break;
     case FNN_OP_DROPOUT:
-        if (drops(tile, op))
-            k->dropout(Y.at, X.at, op->constant, run->seed, run->step,
-                       (uint64_t)(op - e->program.ops), (uint64_t)(run->row_in_batch + tile->first),
-                       false, B, O, Y.ld, X.ld);
-        else if (Y.at != X.at)
-            k->copy(Y.at, X.at, false, B, O, Y.ld, X.ld);
+        drop(tile, op, Y, X, false, O);
         break;
     case FNN_OP_LAYER_NORM:
-        k->layer_norm_forward(Y.at, fnn_saved(run, op, 0, tile->first),
-                              fnn_saved(run, op, 1, tile->first), X.at,
-                              fnn_find(run, run->parameters, fnn_parameter_of(run, op, 0)),
-                              fnn_find(run, run->parameters, fnn_parameter_of(run, op, 1)),
-                              op->constant, B, O, Y.ld, X.ld);
+        k->layer_norm_forward(Y, fnn_saved(run, op, 0, tile->first),
+                              fnn_saved(run, op, 1, tile->first), X, p, q, op->constant, B, O);
         break;
     case FNN_OP_BATCH_NORM:
         if (run->training)
-            k->batch_norm_statistics(fnn_statistics(run, op, 0), fnn_statistics(run, op, 1), X.at,
-                                     B, O, X.ld);
-        k->batch_norm_forward(Y.at, X.at, fnn_statistics(run, op, 0), fnn_statistics(run, op, 1),
-                              fnn_find(run, run->parameters, fnn_parameter_of(run, op, 0)),
-                              fnn_find(run, run->parameters, fnn_parameter_of(run, op, 1)),
-                              op->constant, B, O, Y.ld, X.ld);
+            k->batch_norm_statistics(fnn_statistics(run, op, 0), fnn_statistics(run, op, 1), X, B,
+                                     O);
+        k->batch_norm_forward(Y, X, fnn_statistics(run, op, 0), fnn_statistics(run, op, 1), p, q,
+                              op->constant, B, O);
         break;
     case FNN_OP_GATE:
-        k->gate_forward(Y.at, X.at, second.at, op->function, fnn_gate_constant(run, op), B, O, Y.ld,
-                        X.ld, second.ld);
+        k->gate_forward(Y, X, second, op->function, fnn_gate_constant(run, op), B, O);
         break;
     case FNN_OP_ADD:
-        k->copy(Y.at, X.at, false, B, O, Y.ld, X.ld);
-        k->copy(Y.at, second.at, true, B, O, Y.ld, second.ld);
+        k->copy(Y, X, false, B, O);
+        k->copy(Y, second, true, B, O);
         break;
     case FNN_OP_CONCAT:
-        k->copy(Y.at, X.at, false, B, I, Y.ld, X.ld);
-        k->copy(fnn_at(e, Y.at, I), second.at, false, B, O - I, Y.ld, second.ld);
+        k->copy(Y, X, false, B, I);
+        k->copy(fnn_part(e, Y, 0, I), second, false, B, O - I);
         break;
     }
     return fnn_go_on(run, tile->worker, FUNCTION_WORK * B * O);
@@ -166,55 +163,42 @@ static bool backward(const fnn_tile *tile, const fnn_op *op) {
     const bool first_wanted = wanted(tile, op->inputs[0]);
     const bool second_wanted = has_second && wanted(tile, op->inputs[1]);
     const int64_t B = tile->rows, I = width(tile, op->inputs[0]), O = width(tile, op->output);
+    const bool concat = op->kind == FNN_OP_CONCAT;
     if (!first_wanted && !second_wanted)
         return true;
     switch (op->kind) {
     case FNN_OP_DENSE:
         return dense_backward_data(tile, op, dX, dY, X);
     case FNN_OP_ACTIVATION:
-        k->activation_backward(dX.at, dY.at, X.at, Y.at, op->function, op->constant, adds, B, O,
-                               dX.ld, dY.ld, X.ld, Y.ld);
+        k->activation_backward(dX, dY, X, Y, op->function, op->constant, adds, B, O);
         break;
     case FNN_OP_SOFTMAX:
-        k->softmax_backward(dX.at, dY.at, Y.at, adds, B, O, dX.ld, dY.ld, Y.ld);
+        k->softmax_backward(dX, dY, Y, adds, B, O);
         break;
     case FNN_OP_DROPOUT:
-        if (drops(tile, op))
-            k->dropout(dX.at, dY.at, op->constant, run->seed, run->step,
-                       (uint64_t)(op - e->program.ops), (uint64_t)(run->row_in_batch + tile->first),
-                       adds, B, O, dX.ld, dY.ld);
-        else
-            k->copy(dX.at, dY.at, adds, B, O, dX.ld, dY.ld);
+        drop(tile, op, dX, dY, adds, O);
         break;
     case FNN_OP_LAYER_NORM:
-        k->layer_norm_backward_data(dX.at, dY.at, X.at, fnn_saved(run, op, 0, tile->first),
-                                    fnn_saved(run, op, 1, tile->first),
-                                    fnn_find(run, run->parameters, fnn_parameter_of(run, op, 0)),
-                                    adds, B, O, dX.ld, dY.ld, X.ld);
+        k->layer_norm_backward_data(dX, dY, X, fnn_saved(run, op, 0, tile->first),
+                                    fnn_saved(run, op, 1, tile->first), fnn_value(run, op, 0), adds,
+                                    B, O);
         break;
     case FNN_OP_BATCH_NORM:
-        k->batch_norm_backward_data(dX.at, dY.at, X.at, fnn_statistics(run, op, 0),
-                                    fnn_statistics(run, op, 1),
-                                    fnn_find(run, run->parameters, fnn_parameter_of(run, op, 0)),
-                                    op->constant, run->training, adds, B, O, dX.ld, dY.ld, X.ld);
+        k->batch_norm_backward_data(dX, dY, X, fnn_statistics(run, op, 0),
+                                    fnn_statistics(run, op, 1), fnn_value(run, op, 0), op->constant,
+                                    run->training, adds, B, O);
         break;
     case FNN_OP_GATE:
-        k->gate_backward(dX.at, dsecond.at, dY.at, X.at, second.at, op->function,
-                         fnn_gate_constant(run, op), B, O, dX.ld, dsecond.ld, dY.ld, X.ld,
-                         second.ld);
+        k->gate_backward(dX, dsecond, dY, X, second, op->function, fnn_gate_constant(run, op), B,
+                         O);
         break;
     case FNN_OP_ADD:
+    case FNN_OP_CONCAT: /* the inputs share the gradient, or have a part of it each */
         if (first_wanted)
-            k->copy(dX.at, dY.at, adds, B, O, dX.ld, dY.ld);
+            k->copy(dX, dY, adds, B, concat ? I : O);
         if (second_wanted)
-            k->copy(dsecond.at, dY.at, op->accumulate[1], B, O, dsecond.ld, dY.ld);
-        break;
-    case FNN_OP_CONCAT:
-        if (first_wanted)
-            k->copy(dX.at, dY.at, adds, B, I, dX.ld, dY.ld);
-        if (second_wanted)
-            k->copy(dsecond.at, fnn_at(e, dY.at, I), op->accumulate[1], B, O - I, dsecond.ld,
-                    dY.ld);
+            k->copy(dsecond, fnn_part(e, dY, 0, concat ? I : 0), op->accumulate[1], B,
+                    concat ? O - I : O);
         break;
     }
     return fnn_go_on(run, tile->worker, FUNCTION_WORK * B * O);

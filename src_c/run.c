@@ -187,27 +187,27 @@ static void predict_tile(void *context, int64_t item, int worker) {
     const fnn_kernels *k = e->kernels;
     const int64_t I = e->program.slots[0].width, O = e->program.slots[e->program.op_count].width;
     const int64_t first = item * p->run->tile, rows = fnn_least(p->run->tile, p->rows - first);
-    char *out = fnn_at(e, p->out, first * O);
+    const fnn_matrix out = {fnn_at(e, p->out, first * O), O};
     const fnn_tile tile = {.run = p->run,
                            .worker = worker,
                            .first = worker * p->run->tile,
                            .rows = rows,
                            .X = {fnn_at(e, p->X, first * I), I},
-                           .scores = {out, O}};
+                           .scores = out};
     if (!fnn_go_on(p->run, worker, 0))
         return;
-    if (p->only_finite && k->first_nonfinite(tile.X.at, rows, I, I) >= 0) {
+    if (p->only_finite && k->first_nonfinite(tile.X, rows, I) >= 0) {
         atomic_store(&p->run->diverged, true);
         return;
     }
     if (!fnn_forward(&tile))
         return;
     if (e->program.head == FNN_HEAD_SOFTMAX)
-        k->softmax_forward(out, out, rows, O, O, O);
+        k->softmax_forward(out, out, rows, O);
     else if (e->program.head == FNN_HEAD_SIGMOID)
-        k->activation_forward(out, out, FNN_SIGMOID, 0, rows, O, O, O);
+        k->activation_forward(out, out, FNN_SIGMOID, 0, rows, O);
     else if (e->program.head == FNN_HEAD_EXP)
-        k->activation_forward(out, out, FNN_EXP, 0, rows, O, O, O);
+        k->activation_forward(out, out, FNN_EXP, 0, rows, O);
 }
 
 fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, const void *states,
@@ -240,7 +240,8 @@ void fnn_prepare_bfloat16(const fnn_engine *e, void *prepared, const void *param
             const fnn_parameter *p = &e->program.parameters[op->parameters[which]];
             char *to = fnn_at(e, prepared, p->offset), *from = fnn_at(e, parameters, p->offset);
             if (op->kind == FNN_OP_DENSE && which == 0)
-                e->bfloat16.prepare_weights(to, from, p->rows, p->columns, p->stride, p->stride);
+                e->bfloat16.prepare_weights(fnn_rows(to, p->stride), fnn_rows(from, p->stride),
+                                            p->rows, p->columns);
             else
                 memcpy(to, from, (size_t)(p->rows * p->stride * e->element));
         }
@@ -271,29 +272,22 @@ static bool counts_hits(const fnn_program *program) {
 static fnn_batch targets_of(fnn_run *run, int64_t first, int64_t rows) {
     const fnn_engine *e = run->engine;
     const fnn_batch *batch = run->batch;
-    const int64_t O = e->program.slots[e->program.op_count].width;
+    const int64_t O = e->program.slots[e->program.op_count].width, row = run->first_row + first;
+    const int64_t *order = run->order ? run->order + first : NULL;
     fnn_batch found = {.rows = rows};
-    if (!run->order) {
-        const int64_t row = run->first_row + first;
-        found.Y = batch->Y ? fnn_at(e, batch->Y, row * O) : NULL;
-        found.labels = batch->labels ? batch->labels + row : NULL;
-        found.weight = batch->weight ? fnn_at(e, batch->weight, row) : NULL;
-        return found;
-    }
-    const int64_t *order = run->order + first;
-    if (batch->Y) {
-        found.Y = fnn_at(e, run->Y, first * O);
-        e->kernels->gather_rows((void *)found.Y, batch->Y, order, rows, O, O, O);
-    }
-    if (batch->labels) {
-        for (int64_t r = 0; r < rows; r++)
-            run->labels[first + r] = batch->labels[order[r]];
-        found.labels = run->labels + first;
-    }
-    if (batch->weight) {
-        found.weight = fnn_at(e, run->weight, first);
-        e->kernels->gather_rows((void *)found.weight, batch->weight, order, rows, 1, 1, 1);
-    }
+    if (batch->Y)
+        found.Y = order ? fnn_at(e, run->Y, first * O) : fnn_at(e, batch->Y, row * O);
+    if (batch->labels)
+        found.labels = order ? run->labels + first : batch->labels + row;
+    if (batch->weight)
+        found.weight = order ? fnn_at(e, run->weight, first) : fnn_at(e, batch->weight, row);
+    if (order && batch->Y)
+        e->kernels->gather_rows(fnn_rows(found.Y, O), fnn_rows(batch->Y, O), order, rows, O);
+    for (int64_t r = 0; r < rows && order && batch->labels; r++)
+        run->labels[first + r] = batch->labels[order[r]];
+    if (order && batch->weight)
+        e->kernels->gather_rows(fnn_rows(found.weight, 1), fnn_rows(batch->weight, 1), order, rows,
+                                1);
     return found;
 }
 
@@ -302,19 +296,14 @@ static void loss_of(const fnn_tile *tile) {
     fnn_run *run = tile->run;
     const fnn_engine *e = run->engine;
     const fnn_program *program = &e->program;
-    const fnn_matrix Z = run->slots[program->op_count], dZ = run->gradients[program->op_count];
-    const int64_t O = program->slots[program->op_count].width;
-    const int64_t first = tile->first, rows = tile->rows;
-    const fnn_batch targets = targets_of(run, first, rows);
-    char *z = fnn_at(e, Z.at, first * Z.ld), *dz = dZ.at ? fnn_at(e, dZ.at, first * dZ.ld) : NULL;
-    double *row_loss = run->row_loss + first;
-    double *hits = counts_hits(program) ? run->hits + first : NULL;
-    if (targets.labels)
-        e->kernels->loss_labels(row_loss, hits, dz, z, targets.labels, targets.weight,
-                                program->loss_constant, run->factor, rows, O, dZ.ld, Z.ld);
-    else
-        e->kernels->loss(row_loss, hits, dz, z, targets.Y, targets.weight, program->loss,
-                         program->loss_constant, run->factor, rows, O, dZ.ld, Z.ld, O);
+    const int64_t O = program->slots[program->op_count].width, first = tile->first;
+    const fnn_batch targets = targets_of(run, first, tile->rows);
+    fnn_matrix dZ = run->gradients[program->op_count];
+    if (dZ.at)
+        dZ = fnn_part(e, dZ, first, 0);
+    e->kernels->loss(run->row_loss + first, counts_hits(program) ? run->hits + first : NULL, dZ,
+                     tile->scores, fnn_rows(targets.Y, O), targets.labels, targets.weight,
+                     program->loss, program->loss_constant, run->factor, tile->rows, O);
 }
 
 /* Phase A: a tile of the chunk forward, its loss, and backward. */
@@ -324,15 +313,14 @@ static void loss_tile(void *context, int64_t item, int worker) {
     const int64_t I = e->program.slots[0].width, first = item * run->tile;
     const int64_t rows = fnn_least(run->tile, run->B - first);
     fnn_tile tile = {.run = run, .worker = worker, .first = first, .rows = rows};
-    const fnn_matrix X = run->slots[0], Z = run->slots[e->program.op_count];
-    tile.X = (fnn_matrix){fnn_at(e, X.at, first * X.ld), X.ld};
-    tile.scores = (fnn_matrix){fnn_at(e, Z.at, first * Z.ld), Z.ld};
+    tile.X = fnn_part(e, run->slots[0], first, 0);
+    tile.scores = fnn_part(e, run->slots[e->program.op_count], first, 0);
     if (run->input_gradient)
-        tile.dX = (fnn_matrix){fnn_at(e, run->input_gradient, (run->row_in_batch + first) * I), I};
+        tile.dX = fnn_rows(fnn_at(e, run->input_gradient, (run->row_in_batch + first) * I), I);
     if (atomic_load_explicit(&run->interrupted, memory_order_relaxed))
         return;
     if (run->order)
-        e->kernels->gather_rows(tile.X.at, run->batch->X, run->order + first, rows, I, X.ld, I);
+        e->kernels->gather_rows(tile.X, fnn_rows(run->batch->X, I), run->order + first, rows, I);
     if (!fnn_forward(&tile))
         return;
     loss_of(&tile);
@@ -373,7 +361,7 @@ fnn_status fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *o
         run->first_row = first + at;
         run->row_in_batch = at;
         if (!order)
-            run->slots[0] = (fnn_matrix){fnn_at(e, batch->X, run->first_row * I), I};
+            run->slots[0] = fnn_rows(fnn_at(e, batch->X, run->first_row * I), I);
         fnn_parallel(run->pool, (run->B - 1) / run->tile + 1, loss_tile, run);
         if (atomic_load(&run->interrupted))
             return FNN_INTERRUPTED;

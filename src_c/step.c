@@ -21,49 +21,26 @@ static char *moment(const fnn_run *run, int which, int64_t offset) {
 void fnn_update(const fnn_run *run, const fnn_parameter *p, int64_t offset, int64_t N, void *g) {
     const fnn_kernels *k = run->engine->kernels;
     const fnn_optimizer *o = run->optimizer;
-    const double weight_decay = p->regularized ? o->weight_decay : 0;
     char *w = fnn_at(run->engine, run->parameters, offset);
-    char *first = moment(run, 0, offset), *second = moment(run, 1, offset);
-    switch (o->kind) {
-    case FNN_SGD:
-        k->sgd_update(w, first, g, run->rate, o->momentum, o->nesterov, weight_decay, N);
-        break;
-    case FNN_ADAM:
-        k->adam_update(w, first, second, g, run->rate, o->beta1, o->beta2, o->epsilon, weight_decay,
-                       o->decoupled, o->step, N);
-        break;
-    case FNN_RMSPROP:
-        k->rmsprop_update(w, first, second, g, run->rate, o->decay, o->momentum, o->epsilon,
-                          weight_decay, N);
-        break;
-    case FNN_ADAGRAD:
-        k->adagrad_update(w, first, g, run->rate, o->epsilon, weight_decay, N);
-        break;
-    case FNN_NADAM:
-        k->nadam_update(w, first, second, g, run->rate, o->beta1, o->beta2, o->epsilon,
-                        o->momentum_decay, weight_decay, o->product, o->step, N);
-        break;
-    case FNN_LION:
-        k->lion_update(w, first, g, run->rate, o->beta1, o->beta2, weight_decay, N);
-        break;
-    }
+    k->update(w, moment(run, 0, offset), moment(run, 1, offset), g, o, run->rate,
+              p->regularized ? o->weight_decay : 0, N);
     if (p->max_norm > 0) /* then the part is the whole of it */
-        k->max_norm(w, p->max_norm, p->rows, p->columns, p->stride);
+        k->max_norm(fnn_rows(w, p->stride), p->max_norm, p->rows, p->columns);
 }
 
-double fnn_nadam_momentum(double beta1, double momentum_decay, uint64_t step) {
-    return beta1 * (1 - 0.5 * pow(0.96, (double)step * momentum_decay));
+double fnn_nadam_momentum(const fnn_optimizer *o, uint64_t step) {
+    return o->beta1 * (1 - 0.5 * pow(0.96, (double)step * o->momentum_decay));
 }
 
 /* Count a step: updates count from 1, the masks of dropout from 0. */
 static void count_step(fnn_optimizer *o) {
     o->step++;
     if (o->kind == FNN_NADAM)
-        o->product *= fnn_nadam_momentum(o->beta1, o->momentum_decay, o->step);
+        o->product *= fnn_nadam_momentum(o, o->step);
 }
 
 static bool is_finite(const fnn_run *run, const char *vector, int64_t length) {
-    return run->engine->kernels->first_nonfinite(vector, 1, length, length) < 0;
+    return run->engine->kernels->first_nonfinite(fnn_rows(vector, length), 1, length) < 0;
 }
 
 /* Take the statistics of a batch of `rows` rows into the running ones. */

@@ -2,7 +2,8 @@
 """The door to the C core: sizes are checked here, the GIL is left, one function of C is called."""
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memset
 
 from fastnn.backends.native.abi cimport *
 
@@ -42,16 +43,6 @@ def isa():
 def compiler():
     """Return the compiler of the core, with its version."""
     return fnn_compiler().decode()
-
-
-def philox4x32(counter, key):
-    """Return four random words from a counter of four and a key of two, each below 2**32."""
-    cdef uint32_t[4] words, c
-    cdef uint32_t[2] k
-    c[0], c[1], c[2], c[3] = counter
-    k[0], k[1] = key
-    fnn_philox4x32(words, c, k)
-    return words[0], words[1], words[2], words[3]
 
 
 def fail_allocation_after(int64_t count):

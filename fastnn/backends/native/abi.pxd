@@ -1,6 +1,6 @@
 """The C ABI of the core, src_c/fastnn.h, as Cython sees it. What it all means stands there."""
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 cdef extern from "fastnn.h" nogil:
     ctypedef enum fnn_dtype:
@@ -28,88 +28,81 @@ cdef extern from "fastnn.h" nogil:
     ctypedef enum fnn_optimizer_kind:
         FNN_SGD, FNN_ADAM, FNN_RMSPROP, FNN_ADAGRAD, FNN_NADAM, FNN_LION
 
+    ctypedef struct fnn_optimizer:
+        fnn_optimizer_kind kind
+        double momentum
+        bint nesterov
+        double beta1, beta2, momentum_decay
+        bint decoupled
+        double decay, epsilon, weight_decay, clip_value, clip_norm
+        void *moments
+        uint64_t step
+        double product
+
+    ctypedef struct fnn_matrix:
+        void *at
+        int64_t ld
+
     ctypedef struct fnn_kernels:
-        void (*dense_forward)(void *, const void *, const void *, const void *, fnn_function,
-                              int64_t, int64_t, int64_t, int64_t, int64_t, int64_t) noexcept nogil
-        void (*dense_backward_data)(void *, const void *, const void *, const void *, bint, int64_t,
-                                    int64_t, int64_t, int64_t, int64_t, int64_t,
-                                    int64_t) noexcept nogil
-        void (*dense_backward_weights)(void *, void *, const void *, const void *, bint, int64_t,
-                                       int64_t, int64_t, int64_t, int64_t, int64_t) noexcept nogil
-        void (*activation_forward)(void *, const void *, fnn_function, double, int64_t, int64_t,
-                                   int64_t, int64_t) noexcept nogil
-        void (*activation_backward)(void *, const void *, const void *, const void *, fnn_function,
-                                    double, bint, int64_t, int64_t, int64_t, int64_t, int64_t,
-                                    int64_t) noexcept nogil
-        void (*softmax_forward)(void *, const void *, int64_t, int64_t, int64_t,
-                                int64_t) noexcept nogil
-        void (*softmax_backward)(void *, const void *, const void *, bint, int64_t, int64_t,
-                                 int64_t, int64_t, int64_t) noexcept nogil
-        void (*dropout)(void *, const void *, double, uint64_t, uint64_t, uint64_t, uint64_t, bint,
-                        int64_t, int64_t, int64_t, int64_t) noexcept nogil
-        void (*layer_norm_forward)(void *, void *, void *, const void *, const void *, const void *,
-                                   double, int64_t, int64_t, int64_t, int64_t) noexcept nogil
-        void (*layer_norm_backward_data)(void *, const void *, const void *, const void *,
-                                         const void *, const void *, bint, int64_t, int64_t,
-                                         int64_t, int64_t, int64_t) noexcept nogil
-        void (*layer_norm_backward_parameters)(void *, void *, const void *, const void *,
-                                               const void *, const void *, bint, int64_t, int64_t,
-                                               int64_t, int64_t) noexcept nogil
-        void (*batch_norm_statistics)(void *, void *, const void *, int64_t, int64_t,
-                                      int64_t) noexcept nogil
-        void (*batch_norm_forward)(void *, const void *, const void *, const void *, const void *,
-                                   const void *, double, int64_t, int64_t, int64_t,
+        void (*dense_forward)(fnn_matrix, fnn_matrix, fnn_matrix, const void *, fnn_function,
+                              int64_t, int64_t, int64_t) noexcept nogil
+        void (*dense_backward_data)(fnn_matrix, fnn_matrix, fnn_matrix, fnn_matrix, bint, int64_t,
+                                    int64_t, int64_t) noexcept nogil
+        void (*dense_backward_weights)(fnn_matrix, void *, fnn_matrix, fnn_matrix, bint, int64_t,
+                                       int64_t, int64_t) noexcept nogil
+        void (*activation_forward)(fnn_matrix, fnn_matrix, fnn_function, double, int64_t,
                                    int64_t) noexcept nogil
-        void (*batch_norm_backward_data)(void *, const void *, const void *, const void *,
+        void (*activation_backward)(fnn_matrix, fnn_matrix, fnn_matrix, fnn_matrix, fnn_function,
+                                    double, bint, int64_t, int64_t) noexcept nogil
+        void (*softmax_forward)(fnn_matrix, fnn_matrix, int64_t, int64_t) noexcept nogil
+        void (*softmax_backward)(fnn_matrix, fnn_matrix, fnn_matrix, bint, int64_t,
+                                 int64_t) noexcept nogil
+        void (*dropout)(fnn_matrix, fnn_matrix, double, uint64_t, uint64_t, uint64_t, uint64_t,
+                        bint, int64_t, int64_t) noexcept nogil
+        void (*layer_norm_forward)(fnn_matrix, void *, void *, fnn_matrix, const void *,
+                                   const void *, double, int64_t, int64_t) noexcept nogil
+        void (*layer_norm_backward_data)(fnn_matrix, fnn_matrix, fnn_matrix, const void *,
+                                         const void *, const void *, bint, int64_t,
+                                         int64_t) noexcept nogil
+        void (*layer_norm_backward_parameters)(void *, void *, fnn_matrix, fnn_matrix, const void *,
+                                               const void *, bint, int64_t, int64_t) noexcept nogil
+        void (*batch_norm_statistics)(void *, void *, fnn_matrix, int64_t, int64_t) noexcept nogil
+        void (*batch_norm_forward)(fnn_matrix, fnn_matrix, const void *, const void *, const void *,
+                                   const void *, double, int64_t, int64_t) noexcept nogil
+        void (*batch_norm_backward_data)(fnn_matrix, fnn_matrix, fnn_matrix, const void *,
                                          const void *, const void *, double, bint, bint, int64_t,
-                                         int64_t, int64_t, int64_t, int64_t) noexcept nogil
-        void (*batch_norm_backward_parameters)(void *, void *, const void *, const void *,
-                                               const void *, const void *, double, bint, int64_t,
-                                               int64_t, int64_t, int64_t) noexcept nogil
+                                         int64_t) noexcept nogil
+        void (*batch_norm_backward_parameters)(void *, void *, fnn_matrix, fnn_matrix, const void *,
+                                               const void *, double, bint, int64_t,
+                                               int64_t) noexcept nogil
         void (*batch_norm_update)(void *, void *, const void *, const void *, double, int64_t,
                                   int64_t) noexcept nogil
-        void (*gate_forward)(void *, const void *, const void *, fnn_function, double, int64_t,
-                             int64_t, int64_t, int64_t, int64_t) noexcept nogil
-        void (*gate_backward)(void *, void *, const void *, const void *, const void *,
-                              fnn_function, double, int64_t, int64_t, int64_t, int64_t, int64_t,
-                              int64_t, int64_t) noexcept nogil
-        void (*gate_backward_beta)(void *, const void *, const void *, const void *, double, bint,
-                                   int64_t, int64_t, int64_t, int64_t, int64_t) noexcept nogil
-        void (*copy)(void *, const void *, bint, int64_t, int64_t, int64_t, int64_t) noexcept nogil
-        void (*gather_rows)(void *, const void *, const int64_t *, int64_t, int64_t, int64_t,
+        void (*gate_forward)(fnn_matrix, fnn_matrix, fnn_matrix, fnn_function, double, int64_t,
+                             int64_t) noexcept nogil
+        void (*gate_backward)(fnn_matrix, fnn_matrix, fnn_matrix, fnn_matrix, fnn_matrix,
+                              fnn_function, double, int64_t, int64_t) noexcept nogil
+        void (*gate_backward_beta)(void *, fnn_matrix, fnn_matrix, fnn_matrix, double, bint,
+                                   int64_t, int64_t) noexcept nogil
+        void (*copy)(fnn_matrix, fnn_matrix, bint, int64_t, int64_t) noexcept nogil
+        void (*gather_rows)(fnn_matrix, fnn_matrix, const int64_t *, int64_t,
                             int64_t) noexcept nogil
-        void (*round_bfloat16)(void *, const void *, int64_t, int64_t, int64_t,
-                               int64_t) noexcept nogil
-        int64_t (*first_nonfinite)(const void *, int64_t, int64_t, int64_t) noexcept nogil
-        void (*loss)(double *, double *, void *, const void *, const void *, const void *, fnn_loss,
-                     double, double, int64_t, int64_t, int64_t, int64_t, int64_t) noexcept nogil
-        void (*loss_labels)(double *, double *, void *, const void *, const int64_t *, const void *,
-                            double, double, int64_t, int64_t, int64_t, int64_t) noexcept nogil
+        void (*round_bfloat16)(fnn_matrix, fnn_matrix, int64_t, int64_t) noexcept nogil
+        int64_t (*first_nonfinite)(fnn_matrix, int64_t, int64_t) noexcept nogil
+        void (*loss)(double *, double *, fnn_matrix, fnn_matrix, fnn_matrix, const int64_t *,
+                     const void *, fnn_loss, double, double, int64_t, int64_t) noexcept nogil
         double (*penalty)(void *, const void *, double, double, int64_t) noexcept nogil
         double (*sum_of_squares)(const void *, int64_t) noexcept nogil
         void (*clip)(void *, double, int64_t) noexcept nogil
         void (*scale)(void *, double, int64_t) noexcept nogil
-        void (*sgd_update)(void *, void *, const void *, double, double, bint, double,
-                           int64_t) noexcept nogil
-        void (*adam_update)(void *, void *, void *, const void *, double, double, double, double,
-                            double, bint, uint64_t, int64_t) noexcept nogil
-        void (*rmsprop_update)(void *, void *, void *, const void *, double, double, double, double,
-                               double, int64_t) noexcept nogil
-        void (*adagrad_update)(void *, void *, const void *, double, double, double,
-                               int64_t) noexcept nogil
-        void (*nadam_update)(void *, void *, void *, const void *, double, double, double, double,
-                             double, double, double, uint64_t, int64_t) noexcept nogil
-        void (*lion_update)(void *, void *, const void *, double, double, double, double,
-                            int64_t) noexcept nogil
-        void (*max_norm)(void *, double, int64_t, int64_t, int64_t) noexcept nogil
+        void (*update)(void *, void *, void *, const void *, const fnn_optimizer *, double, double,
+                       int64_t) noexcept nogil
+        void (*max_norm)(fnn_matrix, double, int64_t, int64_t) noexcept nogil
 
     ctypedef struct fnn_bfloat16:
-        void (*prepare_rows)(void *, const void *, int64_t, int64_t, int64_t,
-                             int64_t) noexcept nogil
-        void (*prepare_weights)(void *, const void *, int64_t, int64_t, int64_t,
-                                int64_t) noexcept nogil
-        void (*dense_forward)(void *, const void *, const void *, const void *, fnn_function,
-                              int64_t, int64_t, int64_t, int64_t, int64_t, int64_t) noexcept nogil
+        void (*prepare_rows)(fnn_matrix, fnn_matrix, int64_t, int64_t) noexcept nogil
+        void (*prepare_weights)(fnn_matrix, fnn_matrix, int64_t, int64_t) noexcept nogil
+        void (*dense_forward)(fnn_matrix, fnn_matrix, fnn_matrix, const void *, fnn_function,
+                              int64_t, int64_t, int64_t) noexcept nogil
 
     fnn_status fnn_choose_isa(const char *name)
     const fnn_kernels *fnn_kernels_of(fnn_dtype dtype)
@@ -180,17 +173,6 @@ cdef extern from "fastnn.h" nogil:
                                      uint64_t seed, uint64_t step, double *loss, double *hits,
                                      void *gradient, void *input_gradient, const fnn_poll *poll)
 
-    ctypedef struct fnn_optimizer:
-        fnn_optimizer_kind kind
-        double momentum
-        bint nesterov
-        double beta1, beta2, momentum_decay
-        bint decoupled
-        double decay, epsilon, weight_decay, clip_value, clip_norm
-        void *moments
-        uint64_t step
-        double product
-
     ctypedef struct fnn_steps:
         const int64_t *order
         int64_t rows, batch_size
@@ -204,8 +186,6 @@ cdef extern from "fastnn.h" nogil:
                              const fnn_batch *batch, const fnn_steps *steps,
                              fnn_optimizer *optimizer, int64_t *taken, const fnn_poll *poll)
 
-    int64_t fnn_first_outside(const int64_t *values, int64_t count, int64_t limit)
-    void fnn_philox4x32(uint32_t *words, const uint32_t *counter, const uint32_t *key)
     void *fnn_alloc(int64_t count, int64_t size)
     void fnn_free(void *memory)
     void fnn_alloc_fail_after(int64_t count)

@@ -115,9 +115,9 @@ def first_nonfinite_of(array):
             raise ValueError("expected an aligned array of float32 or float64")
         kernels = fnn_kernels_of(FNN_FLOAT32 if view.itemsize == 4 else FNN_FLOAT64)
         if count < WORK_WITH_GIL:
-            return kernels.first_nonfinite(view.buf, 1, count, count)
+            return kernels.first_nonfinite(fnn_matrix(view.buf, count), 1, count)
         with nogil:
-            found = kernels.first_nonfinite(view.buf, 1, count, count)
+            found = kernels.first_nonfinite(fnn_matrix(view.buf, count), 1, count)
         return found
     finally:
         PyBuffer_Release(&view)
@@ -231,7 +231,7 @@ cdef class FastRoad:
 
 cdef bint _is_finite(fnn_dtype dtype, const Py_buffer *view) noexcept nogil:
     cdef int64_t count = view.len // view.itemsize
-    return fnn_kernels_of(dtype).first_nonfinite(view.buf, 1, count, count) < 0
+    return fnn_kernels_of(dtype).first_nonfinite(fnn_matrix(view.buf, count), 1, count) < 0
 
 
 cdef bint _predict_plain(
@@ -335,7 +335,7 @@ cdef bint _is_target(FastRoad self, const Py_buffer *t) noexcept nogil:
     """Tell whether all targets are what the loss takes."""
     cdef fnn_dtype dtype = self.engine.dtype
     if self.takes_labels:
-        return fnn_first_outside(<const int64_t *>t.buf, t.shape[0], self.engine.outputs) < 0
+        return _first_outside(<const int64_t *>t.buf, t.shape[0], self.engine.outputs) < 0
     return _is_finite(dtype, t) and (not self.at_least_0 or _is_cut(dtype, t, self.at_most_1))
 
 
@@ -349,7 +349,9 @@ cdef bint _is_cut(fnn_dtype dtype, const Py_buffer *t, bint at_most_1) noexcept 
     cdef void *cut = fnn_alloc(t.len, 1)
     cdef bint same = False
     if cut is not NULL:
-        kernels.activation_forward(cut, t.buf, FNN_RELU, 0, 1, count, count, count)
+        kernels.activation_forward(
+            fnn_matrix(cut, count), fnn_matrix(t.buf, count), FNN_RELU, 0, 1, count
+        )
         if at_most_1:
             kernels.clip(cut, 1, count)
         same = memcmp(cut, t.buf, t.len) == 0

@@ -8,10 +8,19 @@ cdef int _need(str name, int64_t got, int64_t wanted) except -1:
     return 0
 
 
+# The position of the first value outside 0..limit-1, or -1.
+cdef int64_t _first_outside(const int64_t *values, int64_t count, int64_t limit) noexcept nogil:
+    cdef int64_t n
+    for n in range(count):
+        if values[n] < 0 or values[n] >= limit:
+            return n
+    return -1
+
+
 cdef int _need_inside(str name, const int64_t[::1] values, int64_t limit) except -1:
     cdef int64_t at
     with nogil:
-        at = fnn_first_outside(&values[0], values.shape[0], limit)
+        at = _first_outside(&values[0], values.shape[0], limit)
     if at >= 0:
         raise ValueError(f"{name}[{at}] is {values[at]}, expected 0 to {limit - 1}")
     return 0
