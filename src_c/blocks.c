@@ -77,7 +77,7 @@ static void run_block(void *context, int64_t item, int worker) {
         g = fnn_at(e, fnn_find(run, run->gradient, p), start);
         h = fnn_find(run, run->gradient, q);
     }
-    if (atomic_load_explicit(&run->interrupted, memory_order_relaxed))
+    if (!fnn_go_on(run, worker, 0))
         return;
     if (op->kind == FNN_OP_DENSE) {
         k->dense_backward_weights(fnn_rows(g, p->stride), block.first == 0 ? h : NULL,

@@ -13,11 +13,10 @@
 
 #include <stdatomic.h>
 
-/* Memory of a run that is over, for the next one. */
+/* The head of memory of a run that is over, for the next one. */
 typedef struct {
-    int64_t bytes; /* behind the head */
+    _Alignas(64) int64_t bytes; /* behind the head */
 } fnn_spare;
-#define SPARE_HEAD 64 /* what follows begins on a cache line */
 
 /* Whether threads pay, as tried out: cores may be so far from each other that a small step is
  * quicker alone. Only the owner of the pool looks at it. */
@@ -94,10 +93,9 @@ typedef struct {
     fnn_pool *pool;
 
     /* The workspace, for at most `rows` rows. */
-    void *memory;
+    fnn_spare *memory;
     int64_t rows, tile;
-    int64_t
-        row_ld; /* where slots share buffers: what a row has there, whatever its width; else 0 */
+    int64_t row_ld; /* where slots share buffers: what a row has there, of any width; else 0 */
     fnn_matrix *slots, *gradients; /* by slot */
     char *saved;                   /* by op, two numbers a row, of layer norms only */
     double *row_loss, *hits;
@@ -142,7 +140,12 @@ typedef struct {
  * asks, the others hear of it. */
 bool fnn_go_on(fnn_run *run, int worker, int64_t work);
 
-int64_t fnn_nanoseconds(void);
+/* How a run stands: FNN_OK, FNN_INTERRUPTED or FNN_DIVERGED. */
+static inline fnn_status fnn_outcome(const fnn_run *run) {
+    if (atomic_load(&run->interrupted))
+        return FNN_INTERRUPTED;
+    return atomic_load(&run->diverged) ? FNN_DIVERGED : FNN_OK;
+}
 
 /* Take a tile forward, and backward to the gradients of the slots; false when interrupted. The
  * backward pass starts from the gradient of the scores. */

@@ -50,7 +50,7 @@ typedef enum { FNN_SGD, FNN_ADAM, FNN_RMSPROP, FNN_ADAGRAD, FNN_NADAM, FNN_LION 
 
 typedef struct {
     fnn_optimizer_kind kind;
-    double momentum;              /* SGD, RMSprop */
+    double momentum;              /* SGD, RMSprop; else 0 */
     bool nesterov;                /* SGD */
     double beta1, beta2;          /* Adam, NAdam, Lion */
     double momentum_decay;        /* NAdam */
@@ -256,13 +256,11 @@ typedef struct {
 } fnn_batch;
 
 /* Sets out (rows, outputs) to the predictions for X (rows, inputs). With `bfloat16`, factors of
- * dense ops are rounded, and the parameters have gone through fnn_prepare_bfloat16, which sets
- * `prepared`, a vector of the same length, for predictions of this engine. With `only_finite`, a
+ * dense ops are rounded, and the weights have gone through prepare_weights. With `only_finite`, a
  * number in X that is not finite ends it with FNN_DIVERGED, and out may be set in part. */
 fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, const void *states,
                        void *out, const void *X, int64_t rows, bool bfloat16, bool only_finite,
                        const fnn_poll *poll);
-void fnn_prepare_bfloat16(const fnn_engine *engine, void *prepared, const void *parameters);
 
 /* Sets *loss to the mean loss with penalties, *hits to the share of right outputs (NaN where the
  * loss has none), and, where they are not NULL, gradient to the gradient in the flat vector, and

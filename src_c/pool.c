@@ -34,9 +34,7 @@
 #define SPINS_PER_LOOK 64 /* at the clock, which costs as much as a pause or two */
 
 #define STACK_BYTES (512 * 1024)
-#define LINES                                                                                      \
-    128 /* two cache lines: processors fetch them in pairs, and some have lines of 128             \
-         */
+#define LINES 128 /* two cache lines: processors fetch them in pairs, and some have such lines */
 
 /* The word of a share: the number of free items, and what its worker does. */
 #define INSIDE (1u << 31)  /* it is in the job, in this share or another's */
@@ -46,14 +44,18 @@
 
 typedef void task_function(void *context, int64_t item, int worker);
 
-/* All that a worker needs to begin lies together: the fewer lines travel, the sooner it does. */
 typedef struct {
-    alignas(LINES) _Atomic uint32_t word;
-    _Atomic int worker_cpu, caller_cpu; /* where they were last seen */
     int threads;
     int64_t count;
     task_function *task;
     void *context;
+} job;
+
+/* All that a worker needs to begin lies together: the fewer lines travel, the sooner it does. */
+typedef struct {
+    alignas(LINES) _Atomic uint32_t word;
+    _Atomic int worker_cpu, caller_cpu; /* where they were last seen */
+    job job;
 } share;
 
 /* The memory is static, so that taking the pool never fails for want of it. */
@@ -121,7 +123,7 @@ static void pause_processor(void) {
 #endif
 }
 
-static int64_t nanoseconds(void) {
+int64_t fnn_nanoseconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
@@ -147,7 +149,7 @@ static void spin_on(const _Atomic uint32_t *word, uint32_t value, int other_cpu)
         pause_processor();
         if (n % SPINS_PER_LOOK != 0)
             continue;
-        const int64_t now = nanoseconds();
+        const int64_t now = fnn_nanoseconds();
         if (until == 0)
             until = now + SPIN_NANOSECONDS;
         else if (now > until)
@@ -176,20 +178,19 @@ static int64_t take(_Atomic uint32_t *word, uint32_t flag) {
 }
 
 /* Share s of a job is the items from share_start(s) to before share_start(s + 1). */
-static int64_t share_start(const share *job, int s) {
-    return job->count * s / job->threads;
+static int64_t share_start(const job *j, int s) {
+    return j->count * s / j->threads;
 }
 
 /* Do items of all shares as long as there are any, the own share first. `first` is what the worker
  * got when it took its first item, or 0. */
-static void work(const share *job, int worker, int64_t first) {
-    for (int n = 0; n < job->threads; n++) {
-        const int s = (worker + n) % job->threads;
-        const int64_t end = share_start(job, s + 1);
+static void work(const job *j, int worker, int64_t first) {
+    for (int n = 0; n < j->threads; n++, first = 0) {
+        const int s = (worker + n) % j->threads;
+        const int64_t end = share_start(j, s + 1);
         int64_t free = first ? first : take(&pool.shares[s].word, 0);
         for (; free; free = take(&pool.shares[s].word, 0))
-            job->task(job->context, end - free, worker);
-        first = 0;
+            j->task(j->context, end - free, worker);
     }
 }
 
@@ -203,21 +204,11 @@ static void *run_worker(void *index) {
             continue;
         }
         atomic_store_explicit(&own->worker_cpu, this_cpu(), memory_order_relaxed);
-        work(own, worker, first);
+        work(&own->job, worker, first);
         if (atomic_exchange(&own->word, 0) & AWAITED)
             wake(&own->word);
     }
     return NULL;
-}
-
-static void hand_out(share *to, const share *job, uint32_t items, int cpu) {
-    to->threads = job->threads;
-    to->count = job->count;
-    to->task = job->task;
-    to->context = job->context;
-    atomic_store_explicit(&to->caller_cpu, cpu, memory_order_relaxed);
-    if (atomic_exchange(&to->word, items) & ASLEEP)
-        wake(&to->word);
 }
 
 void fnn_parallel(fnn_pool *taken, int64_t count, task_function *task, void *context) {
@@ -227,12 +218,17 @@ void fnn_parallel(fnn_pool *taken, int64_t count, task_function *task, void *con
             task(context, item, 0);
         return;
     }
-    const share job = {.threads = threads, .count = count, .task = task, .context = context};
+    const job j = {threads, count, task, context};
     const int cpu = this_cpu();
-    for (int s = 0; s < threads; s++)
-        hand_out(&taken->shares[s], &job,
-                 (uint32_t)(share_start(&job, s + 1) - share_start(&job, s)), cpu);
-    work(&job, 0, 0);
+    for (int s = 0; s < threads; s++) {
+        share *to = &taken->shares[s];
+        to->job = j;
+        atomic_store_explicit(&to->caller_cpu, cpu, memory_order_relaxed);
+        const int64_t items = share_start(&j, s + 1) - share_start(&j, s);
+        if (atomic_exchange(&to->word, (uint32_t)items) & ASLEEP)
+            wake(&to->word);
+    }
+    work(&j, 0, 0);
     for (int s = 1; s < threads; s++) {
         share *of = &taken->shares[s];
         while (atomic_load(&of->word) & INSIDE)
@@ -242,10 +238,6 @@ void fnn_parallel(fnn_pool *taken, int64_t count, task_function *task, void *con
 
 /* ---- The pool ---- */
 
-static uintptr_t this_thread(void) {
-    return (uintptr_t)pthread_self();
-}
-
 /* In a forked child the workers are gone: forget them. The pool is free as well, unless the thread
  * that forked has it, which goes on in the child. Nothing is done before the fork: to lock or to
  * stop anything there could wait for ever. */
@@ -254,7 +246,7 @@ static void forget_workers(void) {
         atomic_store(&pool.shares[s].word, 0);
     pool.workers = 0;
     pool.threads = 1;
-    if (atomic_load(&pool.owner) != this_thread())
+    if (atomic_load(&pool.owner) != (uintptr_t)pthread_self())
         atomic_store(&pool.owner, 0);
     forget_sleepers();
 }
@@ -293,17 +285,13 @@ int fnn_thread_limit(void) {
     return atomic_load(&limit);
 }
 
-/* How many threads a run may have that begins now. */
-static int most_threads(void) {
-    const int most = atomic_load(&limit);
-    return 0 < most && most < FNN_MAX_THREADS ? most : FNN_MAX_THREADS;
-}
-
 fnn_pool *fnn_pool_begin(int threads) {
     uintptr_t nobody = 0;
-    const int most = most_threads(), wanted = (threads < most ? threads : most) - 1;
+    const int limited = atomic_load(&limit);
+    const int most = 0 < limited && limited < FNN_MAX_THREADS ? limited : FNN_MAX_THREADS;
+    const int wanted = (threads < most ? threads : most) - 1;
     if (wanted < 1 || !pool.forkable ||
-        !atomic_compare_exchange_strong(&pool.owner, &nobody, this_thread()))
+        !atomic_compare_exchange_strong(&pool.owner, &nobody, (uintptr_t)pthread_self()))
         return NULL;
     if (pool.workers < wanted)
         start_workers(wanted);

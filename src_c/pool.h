@@ -38,4 +38,7 @@ void fnn_pool_end(fnn_pool *pool);
 __attribute__((visibility("default"))) void fnn_limit_threads(int threads);
 __attribute__((visibility("default"))) int fnn_thread_limit(void);
 
+/* Of a clock that only goes forward. */
+int64_t fnn_nanoseconds(void);
+
 #endif

@@ -1,10 +1,8 @@
 /* The calls of an engine without training: predictions, the loss, its gradient. */
-#define _POSIX_C_SOURCE 200809L /* clock_gettime */
 #include "engine.h"
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 /* The clock is read after this many multiply-adds, and the poll function called after this much
  * time: asking may mean to wait for a lock. */
@@ -19,61 +17,42 @@
 #define WORK_OF_TWO 400000
 #define WORK_OF_WAKING 8000000
 
-int64_t fnn_nanoseconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 bool fnn_go_on(fnn_run *run, int worker, int64_t work) {
-    if (atomic_load_explicit(&run->interrupted, memory_order_relaxed))
-        return false;
-    if (worker > 0 || !run->poll)
-        return true;
-    run->work += work;
-    if (run->work < POLL_WORK)
-        return true;
-    run->work = 0;
-    const int64_t now = fnn_nanoseconds();
-    if (run->asked_at == 0) /* the first look */
-        run->asked_at = now;
-    if (now - run->asked_at < POLL_NANOSECONDS)
-        return true;
-    run->asked_at = now;
-    if (run->poll->ask(run->poll->context) == 0)
-        return true;
-    atomic_store(&run->interrupted, true);
-    return false;
-}
-
-static fnn_matrix carve_slot(fnn_arena *arena, const fnn_run *run, int32_t slot) {
-    const fnn_engine *engine = run->engine;
-    const int64_t ld = fnn_leading_dimension(engine->program.slots[slot].width);
-    return (fnn_matrix){fnn_carve(arena, run->rows * ld, engine->element), ld};
+    if (worker == 0 && run->poll && (run->work += work) >= POLL_WORK) {
+        const int64_t now = fnn_nanoseconds();
+        run->work = 0;
+        if (run->asked_at == 0) /* the first look */
+            run->asked_at = now;
+        if (now - run->asked_at >= POLL_NANOSECONDS) {
+            run->asked_at = now;
+            if (run->poll->ask(run->poll->context) != 0)
+                atomic_store(&run->interrupted, true);
+        }
+    }
+    return !atomic_load_explicit(&run->interrupted, memory_order_relaxed);
 }
 
 /* The slots of a prediction share buffers, the others have memory of their own. */
 static void lay_out_slots(fnn_run *run, fnn_arena *arena, int parts) {
     const fnn_engine *e = run->engine;
     const int64_t size = run->rows * e->buffer_ld;
-    char *buffers = NULL;
-    if (parts & FNN_RUN_TILES)
-        buffers = fnn_carve(arena, e->buffers * size, e->element);
+    const char *buffers =
+        fnn_carve(arena, parts & FNN_RUN_TILES ? e->buffers * size : 0, e->element);
     for (int32_t s = e->program.op_count; s >= 0; s--) {
         const fnn_place *place = &e->places[s];
-        fnn_matrix slot = {NULL, 0}, gradient = {NULL, 0};
+        const int64_t ld = fnn_leading_dimension(e->program.slots[s].width);
+        fnn_matrix slot = {NULL, ld}, gradient = {NULL, ld};
         if (place->home != s) {
             if (arena->memory)
                 slot = run->slots[place->home], gradient = run->gradients[place->home];
-        } else if (parts & FNN_RUN_TILES) {
-            slot.ld = fnn_leading_dimension(e->program.slots[s].width);
-            if (place->buffer >= 0 && buffers)
+        } else {
+            if (!(parts & FNN_RUN_TILES) && (s > 0 || parts & FNN_RUN_GATHER))
+                slot.at = fnn_carve(arena, run->rows * ld, e->element);
+            else if (buffers && place->buffer >= 0) /* else it stands where the caller has it */
                 slot.at = fnn_at(e, buffers, place->buffer * size);
-        } else if (s > 0 || parts & FNN_RUN_GATHER) { /* else the input is used where it is */
-            slot = carve_slot(arena, run, s);
+            if (s > 0 && parts & FNN_RUN_BACKWARD)
+                gradient.at = fnn_carve(arena, run->rows * ld, e->element);
         }
-        if (place->home == s && s > 0 && parts & FNN_RUN_BACKWARD)
-            gradient = carve_slot(arena, run, s);
         if (arena->memory)
             run->slots[s] = slot, run->gradients[s] = gradient;
     }
@@ -82,48 +61,41 @@ static void lay_out_slots(fnn_run *run, fnn_arena *arena, int parts) {
 static void lay_out(fnn_run *run, fnn_arena *arena, int parts) {
     const fnn_program *program = &run->engine->program;
     const int64_t rows = run->rows, element = run->engine->element;
+    const int64_t lost = parts & FNN_RUN_LOSS ? rows : 0;
+    const int64_t gathered = parts & FNN_RUN_GATHER ? rows : 0;
     run->slots = fnn_carve(arena, program->slot_count, sizeof(fnn_matrix));
     run->gradients = fnn_carve(arena, program->slot_count, sizeof(fnn_matrix));
     lay_out_slots(run, arena, parts);
     run->saved = fnn_carve(arena, 2 * program->op_count * rows, element);
-    if (parts & FNN_RUN_LOSS) {
-        run->row_loss = fnn_carve(arena, rows, sizeof(double));
-        run->hits = fnn_carve(arena, rows, sizeof(double));
-    }
-    if (parts & FNN_RUN_GATHER) {
-        run->Y = fnn_carve(arena, rows * program->slots[program->op_count].width, element);
-        run->labels = fnn_carve(arena, rows, sizeof(int64_t));
-        run->weight = fnn_carve(arena, rows, element);
-    }
-    if (parts & FNN_RUN_FLAT)
-        run->flat = fnn_carve(arena, program->size, element);
-    if (run->bfloat16) { /* a tile of a dense op's input for every worker */
-        run->scratch_size = run->tile * run->engine->buffer_ld;
-        run->scratch = fnn_carve(arena, run->scratch_size * run->workers, element);
-    }
+    run->row_loss = fnn_carve(arena, lost, sizeof(double));
+    run->hits = fnn_carve(arena, lost, sizeof(double));
+    run->Y = fnn_carve(arena, gathered * program->slots[program->op_count].width, element);
+    run->labels = fnn_carve(arena, gathered, sizeof(int64_t));
+    run->weight = fnn_carve(arena, gathered, element);
+    run->flat = fnn_carve(arena, parts & FNN_RUN_FLAT ? program->size : 0, element);
     run->statistics = fnn_carve(arena, program->state_size, element);
     if (parts & FNN_RUN_BACKWARD) {
         fnn_plan_blocks(run, NULL);
         run->blocks = fnn_carve(arena, run->block_count, sizeof(fnn_block));
         run->block_penalty = fnn_carve(arena, run->block_count, sizeof(double));
-        run->scratch = fnn_carve(arena, run->scratch_size * run->workers, element);
+    } else if (run->bfloat16) { /* a tile of a dense op's input for every worker */
+        run->scratch_size = run->tile * run->engine->buffer_ld;
     }
+    run->scratch = fnn_carve(arena, run->scratch_size * run->workers, element);
 }
 
 /* Memory for a run: what the last one left with the engine, where that is enough. A step or a
  * prediction of a few rows takes less time than to ask the system for it. */
-static char *take_memory(fnn_engine *engine, int64_t bytes) {
+static fnn_spare *take_memory(fnn_engine *engine, int64_t bytes) {
     fnn_spare *spare = atomic_exchange(&engine->spare, NULL);
     if (spare && spare->bytes >= bytes)
-        return (char *)spare;
+        return spare;
     fnn_free(spare);
-    int64_t all;
-    if (bytes < 0 || __builtin_add_overflow(bytes, SPARE_HEAD, &all))
-        return NULL;
-    spare = fnn_alloc(all, 1);
+    const bool fits = bytes >= 0 && bytes <= INT64_MAX - (int64_t)sizeof *spare;
+    spare = fits ? fnn_alloc(bytes + (int64_t)sizeof *spare, 1) : NULL;
     if (spare)
         spare->bytes = bytes;
-    return (char *)spare;
+    return spare;
 }
 
 fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts) {
@@ -148,7 +120,7 @@ fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts) {
         fnn_end(run);
         return FNN_NO_MEMORY;
     }
-    fnn_arena arena = {(char *)run->memory + SPARE_HEAD, 0};
+    fnn_arena arena = {(char *)(run->memory + 1), 0};
     lay_out(run, &arena, parts);
     memset(run->statistics, 0, (size_t)(e->program.state_size * e->element));
     if (parts & FNN_RUN_BACKWARD) {
@@ -194,13 +166,9 @@ static void predict_tile(void *context, int64_t item, int worker) {
                            .rows = rows,
                            .X = {fnn_at(e, p->X, first * I), I},
                            .scores = out};
-    if (!fnn_go_on(p->run, worker, 0))
-        return;
-    if (p->only_finite && k->first_nonfinite(tile.X, rows, I) >= 0) {
+    if (p->only_finite && k->first_nonfinite(tile.X, rows, I) >= 0)
         atomic_store(&p->run->diverged, true);
-        return;
-    }
-    if (!fnn_forward(&tile))
+    if (atomic_load(&p->run->diverged) || !fnn_go_on(p->run, worker, 0) || !fnn_forward(&tile))
         return;
     if (e->program.head == FNN_HEAD_SOFTMAX)
         k->softmax_forward(out, out, rows, O);
@@ -219,33 +187,12 @@ fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, const v
                    .bfloat16 = bfloat16 ? &engine->bfloat16 : NULL,
                    .poll = poll};
     prediction context = {&run, X, out, rows, only_finite};
-    if (rows == 0)
-        return FNN_OK;
-    fnn_status status = fnn_begin(&run, rows, FNN_RUN_TILES);
-    if (status != FNN_OK)
+    const fnn_status status = rows ? fnn_begin(&run, rows, FNN_RUN_TILES) : FNN_OK;
+    if (status != FNN_OK || rows == 0)
         return status;
     fnn_parallel(run.pool, (rows - 1) / run.tile + 1, predict_tile, &context);
-    if (atomic_load(&run.interrupted))
-        status = FNN_INTERRUPTED;
-    else if (atomic_load(&run.diverged))
-        status = FNN_DIVERGED;
     fnn_end(&run);
-    return status;
-}
-
-void fnn_prepare_bfloat16(const fnn_engine *e, void *prepared, const void *parameters) {
-    for (int32_t n = 0; n < e->program.op_count; n++) {
-        const fnn_op *op = &e->program.ops[n];
-        for (int which = 0; which < 2 && op->parameters[which] >= 0; which++) {
-            const fnn_parameter *p = &e->program.parameters[op->parameters[which]];
-            char *to = fnn_at(e, prepared, p->offset), *from = fnn_at(e, parameters, p->offset);
-            if (op->kind == FNN_OP_DENSE && which == 0)
-                e->bfloat16.prepare_weights(fnn_rows(to, p->stride), fnn_rows(from, p->stride),
-                                            p->rows, p->columns);
-            else
-                memcpy(to, from, (size_t)(p->rows * p->stride * e->element));
-        }
-    }
+    return fnn_outcome(&run);
 }
 
 /* ---- Losses --------------------------------------------------------------------------------- */
@@ -317,11 +264,9 @@ static void loss_tile(void *context, int64_t item, int worker) {
     tile.scores = fnn_part(e, run->slots[e->program.op_count], first, 0);
     if (run->input_gradient)
         tile.dX = fnn_rows(fnn_at(e, run->input_gradient, (run->row_in_batch + first) * I), I);
-    if (atomic_load_explicit(&run->interrupted, memory_order_relaxed))
-        return;
     if (run->order)
         e->kernels->gather_rows(tile.X, fnn_rows(run->batch->X, I), run->order + first, rows, I);
-    if (!fnn_forward(&tile))
+    if (!fnn_go_on(run, worker, 0) || !fnn_forward(&tile))
         return;
     loss_of(&tile);
     if (run->gradients[e->program.op_count].at)
@@ -363,8 +308,8 @@ fnn_status fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *o
         if (!order)
             run->slots[0] = fnn_rows(fnn_at(e, batch->X, run->first_row * I), I);
         fnn_parallel(run->pool, (run->B - 1) / run->tile + 1, loss_tile, run);
-        if (atomic_load(&run->interrupted))
-            return FNN_INTERRUPTED;
+        if (fnn_outcome(run) != FNN_OK)
+            return fnn_outcome(run);
         for (int64_t r = 0; r < run->B; r++) {
             const double weight = weight_at(e, batch->weight, row_of(run, r));
             loss_sum += weight * run->row_loss[r];
@@ -376,11 +321,9 @@ fnn_status fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *o
             return FNN_DIVERGED; /* before anything is updated */
         if (run->gradient || run->optimizer)
             penalty = fnn_gradients(run);
-        if (atomic_load(&run->interrupted))
-            return FNN_INTERRUPTED;
     }
     *loss += run->optimizer && !run->gradient ? penalty : penalties(run);
-    return atomic_load(&run->diverged) ? FNN_DIVERGED : FNN_OK;
+    return fnn_outcome(run);
 }
 
 fnn_status fnn_loss_and_gradient(const fnn_engine *engine, const void *parameters,

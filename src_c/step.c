@@ -5,17 +5,14 @@
 
 #define FEW_PARAMETERS 4096
 
-/* How many flat vectors the optimizer remembers. */
-static int moment_count(const fnn_optimizer *o) {
-    const bool two = o->kind == FNN_ADAM || o->kind == FNN_NADAM;
-    const int averages = two ? 2 : o->kind == FNN_SGD ? 0 : 1;
-    return averages + ((o->kind == FNN_SGD || o->kind == FNN_RMSPROP) && o->momentum > 0);
-}
-
+/* A moment of the optimizer, or NULL where it has fewer. */
 static char *moment(const fnn_run *run, int which, int64_t offset) {
     const fnn_engine *e = run->engine;
     const fnn_optimizer *o = run->optimizer;
-    return which < moment_count(o) ? fnn_at(e, o->moments, which * e->program.size + offset) : NULL;
+    const bool two = o->kind == FNN_ADAM || o->kind == FNN_NADAM;
+    const int averages = two ? 2 : o->kind == FNN_SGD ? 0 : 1;
+    const int count = averages + (o->momentum > 0); /* of SGD and RMSprop */
+    return which < count ? fnn_at(e, o->moments, which * e->program.size + offset) : NULL;
 }
 
 void fnn_update(const fnn_run *run, const fnn_parameter *p, int64_t offset, int64_t N, void *g) {
@@ -82,35 +79,31 @@ static void update_all(fnn_run *run) {
     }
 }
 
-/* A step whose gradient must be whole before the first update: the parameters and the optimizer
- * change last, and only together. */
-static fnn_status step_by_flat_gradient(fnn_run *run, fnn_optimizer *optimizer,
-                                        const fnn_batch *batch, const int64_t *order, int64_t first,
-                                        int64_t rows, double *loss, double *hits) {
+/* One step. `flat`: the gradient must be whole before the first update, so that parameters and
+ * optimizer change last, and only together; else every block of parameters is updated as soon as
+ * its gradient is known. */
+static fnn_status take_step(fnn_run *run, fnn_optimizer *optimizer, bool flat,
+                            const fnn_batch *batch, const int64_t *order, int64_t first,
+                            int64_t rows, double *loss, double *hits) {
     const fnn_program *program = &run->engine->program;
-    run->gradient = run->flat;
-    run->optimizer = NULL;
-    const fnn_status status = fnn_batch_loss(run, batch, order, first, rows, loss, hits);
-    if (status != FNN_OK)
-        return status;
-    if (!isfinite(*loss) || !is_finite(run, run->gradient, program->size) ||
-        !is_finite(run, run->statistics, program->state_size))
-        return FNN_DIVERGED;
-    count_step(optimizer);
-    run->optimizer = optimizer;
-    update_all(run);
-    return FNN_OK;
-}
-
-/* A step that updates every block of parameters as soon as its gradient is known. */
-static fnn_status step_on_the_spot(fnn_run *run, fnn_optimizer *optimizer, const fnn_batch *batch,
-                                   const int64_t *order, int64_t first, int64_t rows, double *loss,
-                                   double *hits) {
     const fnn_optimizer before = *optimizer;
-    run->optimizer = optimizer;
-    count_step(optimizer);
-    const fnn_status status = fnn_batch_loss(run, batch, order, first, rows, loss, hits);
-    if (status != FNN_OK)
+    run->gradient = flat ? run->flat : NULL;
+    run->optimizer = flat ? NULL : optimizer;
+    run->step = optimizer->step;
+    if (!flat)
+        count_step(optimizer);
+    fnn_status status = fnn_batch_loss(run, batch, order, first, rows, loss, hits);
+    if (status == FNN_OK && flat) {
+        if (!isfinite(*loss) || !is_finite(run, run->gradient, program->size) ||
+            !is_finite(run, run->statistics, program->state_size))
+            return FNN_DIVERGED;
+        count_step(optimizer);
+        run->optimizer = optimizer;
+        update_all(run);
+    }
+    if (status == FNN_OK)
+        update_states(run, rows);
+    else
         *optimizer = before;
     return status;
 }
@@ -158,12 +151,9 @@ fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, void *state
         const bool tried = pool && rows == most;
         const int64_t started = tried ? fnn_nanoseconds() : 0;
         run.pool = pool && pays(trial) ? pool : NULL;
-        run.step = optimizer->step;
         run.rate = steps->rates[s];
-        status = (flat ? step_by_flat_gradient : step_on_the_spot)(
-            &run, optimizer, batch, order, first, rows, &steps->losses[s], &steps->hits[s]);
-        if (status == FNN_OK)
-            update_states(&run, rows);
+        status = take_step(&run, optimizer, flat, batch, order, first, rows, &steps->losses[s],
+                           &steps->hits[s]);
         *taken += status == FNN_OK;
         if (tried)
             count(trial, fnn_nanoseconds() - started);

@@ -52,7 +52,7 @@ class NativeExecutable(Executable):
         if kept is not stamp:
             lent = self._lent() is not None
             prepared = aligned_zeros(self.parameters.shape, self.dtype)
-            _core.prepare_bfloat16(self._engine, prepared, self.parameters)
+            _core.prepare_bfloat16(self.program, prepared, self.parameters)
             if not lent:
                 road = _core.FastRoad(self._engine, self.program, prepared, self.states, True)
                 self._kept = stamp, prepared, road

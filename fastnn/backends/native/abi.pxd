@@ -167,7 +167,6 @@ cdef extern from "fastnn.h" nogil:
     fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, const void *states,
                            void *out, const void *X, int64_t rows, bint bfloat16,
                            bint only_finite, const fnn_poll *poll)
-    void fnn_prepare_bfloat16(const fnn_engine *engine, void *prepared, const void *parameters)
     fnn_status fnn_loss_and_gradient(const fnn_engine *engine, const void *parameters,
                                      const void *states, const fnn_batch *batch, bint training,
                                      uint64_t seed, uint64_t step, double *loss, double *hits,

@@ -1,13 +1,23 @@
 # Predictions by factors of bfloat16; see fnn_bfloat16 in src_c/fastnn.h. All arrays are float32.
 
 
-def prepare_bfloat16(Engine engine, float[::1] prepared, const float[::1] parameters):
+def prepare_bfloat16(program, float[::1] prepared, const float[::1] parameters):
     """Lay out parameters for `predict_bfloat16`."""
-    _need("the dtype", engine.dtype, FNN_FLOAT32)
-    _need("the length of prepared", prepared.shape[0], engine.size)
-    _need("the length of parameters", parameters.shape[0], engine.size)
-    with nogil:
-        fnn_prepare_bfloat16(engine.engine, &prepared[0], &parameters[0])
+    cdef fnn_bfloat16 k = fnn_bfloat16_of(FNN_FLOAT32)
+    cdef int64_t offset, rows, columns, stride
+    _need("the length of prepared", prepared.shape[0], program.size)
+    _need("the length of parameters", parameters.shape[0], program.size)
+    prepared[:] = parameters
+    for op in program.ops:
+        if op.kind == "dense":
+            weight = program.parameters[op.parameters[0]]
+            offset, rows, columns = weight.offset, weight.rows, weight.columns
+            stride = weight.stride
+            with nogil:
+                k.prepare_weights(
+                    fnn_matrix(&prepared[offset], stride),
+                    fnn_matrix(<void *>&parameters[offset], stride), rows, columns
+                )
 
 
 def predict_bfloat16(
