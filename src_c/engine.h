@@ -26,43 +26,20 @@ typedef struct {
     int32_t step;    /* in the period */
 } fnn_trial;
 
-/* Where the numbers of a slot stand. */
-typedef struct {
-    bool trainable; /* whether they depend on a parameter */
-    int32_t home; /* the slot whose memory it uses: that behind an activation in place, or itself */
-    int32_t buffer; /* in a prediction, where slots take turns; -1: none */
-    int32_t last;   /* the last op of a prediction that reads the buffer */
-} fnn_place;
-
-/* How an op runs among its neighbours. A relu between two dense layers costs nothing of its own:
- * the product before it cuts off what is below 0, the product behind it takes its derivative along.
- */
-typedef struct {
-    bool relu;         /* a dense op: the relu behind it is its own last touch */
-    bool masks;        /* a dense op: the gradient of its input is that of the relu before it */
-    bool done_forward; /* an activation: another op does it */
-    bool done_backward;
-} fnn_fusion;
-
 struct fnn_engine {
-    fnn_program program; /* its arrays are copies in the same block of memory */
-    fnn_place *places;   /* by slot */
-    fnn_fusion *fusions; /* by op */
-    bool couples_rows;   /* whether a batch norm ties the rows of a training batch together */
-    bool limits_norms;   /* whether a parameter has a max_norm */
-    int32_t buffers;     /* of a prediction */
-    int64_t buffer_ld;   /* wide enough for every slot */
+    fnn_program program;     /* its arrays, and those of its plan, are copies in the same block */
+    const fnn_place *places; /* these are the plan: see fastnn.h */
+    const fnn_fusion *fusions;
+    bool couples_rows, limits_norms;
+    int32_t buffers;
+    int64_t buffer_ld, widest_input, chunk, tile, small_tile, row_work;
     _Atomic(fnn_spare *) spare; /* memory that no run uses, or NULL */
     fnn_trial trial;            /* this and the spare memory are all that ever changes here */
     const fnn_kernels *kernels;
     fnn_bfloat16 bfloat16;
     fnn_dtype dtype;
     int threads;
-    int64_t element;    /* bytes of a number */
-    int64_t chunk;      /* rows whose slots and gradients are kept at a time, at most */
-    int64_t tile;       /* rows of an item of phase A, at most */
-    int64_t small_tile; /* the same in a prediction */
-    int64_t row_work;   /* multiply-adds of a row's forward pass */
+    int64_t element; /* bytes of a number */
 };
 
 /* One block of memory, carved into arrays. With memory NULL it only measures: the same code first
@@ -194,14 +171,9 @@ static inline char *fnn_at(const fnn_engine *engine, const char *base, int64_t e
     return (char *)base + elements * engine->element;
 }
 
-/* The slot that holds what a slot would: its home, and in inference, where dropout does nothing,
- * that of the dropout's input. The scores are always written where they are wanted. */
+/* The slot that holds what a slot would. */
 static inline int32_t fnn_source(const fnn_engine *engine, bool training, int32_t slot) {
-    const fnn_program *program = &engine->program;
-    while (!training && slot > 0 && slot < program->op_count &&
-           program->ops[slot - 1].kind == FNN_OP_DROPOUT)
-        slot = program->ops[slot - 1].inputs[0];
-    return engine->places[slot].home;
+    return training ? engine->places[slot].home : engine->places[slot].source;
 }
 
 /* Where a parameter, if there is one, stands in a flat vector. */

@@ -22,7 +22,6 @@ typedef enum {
     FNN_NO_MEMORY,   /* an allocation failed, or a size is beyond 2**63 bytes */
     FNN_INTERRUPTED, /* the poll function said so */
     FNN_DIVERGED,    /* a loss or gradient is not finite */
-    FNN_BAD_PROGRAM, /* an index or width in the program is out of range */
     FNN_UNKNOWN_ISA  /* there is no code path of this name here */
 } fnn_status;
 
@@ -189,7 +188,8 @@ const char *fnn_compiler(void);   /* what compiled the core */
 
 /* ---- Programs ----------------------------------------------------------------------------------
  *
- * What fastnn/program/program.py describes, in plain structs. */
+ * What fastnn/program/program.py describes, and the plan of it that fastnn/program/plan.py makes,
+ * in plain structs. */
 typedef struct {
     int64_t width;
 } fnn_slot;
@@ -245,13 +245,44 @@ typedef struct {
     fnn_head head;
 } fnn_program;
 
+/* Where the numbers of a slot stand. */
+typedef struct {
+    bool trainable; /* whether they depend on a parameter */
+    int32_t home; /* the slot whose memory it uses: that behind an activation in place, or itself */
+    int32_t source; /* the same in a prediction, where a dropout's output stands in its input */
+    int32_t buffer; /* in a prediction, where slots take turns; -1: none */
+} fnn_place;
+
+/* How an op runs among its neighbours. */
+typedef struct {
+    bool relu;         /* a dense op: the relu behind it is its own last touch */
+    bool masks;        /* a dense op: the gradient of its input is that of the relu before it */
+    bool done_forward; /* an activation: another op does it */
+    bool done_backward;
+} fnn_fusion;
+
+typedef struct {
+    const fnn_place *places;   /* by slot */
+    const fnn_fusion *fusions; /* by op */
+    bool couples_rows;         /* whether a batch norm ties the rows of a training batch together */
+    bool limits_norms;         /* whether a parameter has a max_norm */
+    int32_t buffers;           /* of a prediction */
+    int64_t buffer_ld;         /* wide enough for every slot that has a buffer */
+    int64_t widest_input;      /* wide enough for the input of every dense op */
+    int64_t chunk;             /* rows whose slots and gradients are kept at a time, at most */
+    int64_t tile;              /* rows of an item of phase A, at most */
+    int64_t small_tile;        /* the same in a prediction */
+    int64_t row_work;          /* multiply-adds of a row's forward pass */
+} fnn_plan;
+
 /* A program made ready to run. Any number of calls may share it, at once too. */
 typedef struct fnn_engine fnn_engine;
 
-/* Copies the program. Sets *engine on FNN_OK only. Its runs use at most so many threads, at least
- * 1, and give the same bits with any number. Allocates. */
-fnn_status fnn_engine_create(fnn_engine **engine, const fnn_program *program, fnn_dtype dtype,
-                             int threads);
+/* Copies the program and its plan. Both come checked from fastnn/program/plan.py, and are trusted.
+ * Sets *engine on FNN_OK only. Its runs use at most so many threads, at least 1, and give the same
+ * bits with any number. Allocates. */
+fnn_status fnn_engine_create(fnn_engine **engine, const fnn_program *program, const fnn_plan *plan,
+                             fnn_dtype dtype, int threads);
 void fnn_engine_free(fnn_engine *engine); /* NULL is allowed */
 
 /* ---- Runs --------------------------------------------------------------------------------------

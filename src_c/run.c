@@ -98,7 +98,7 @@ static void lay_out(fnn_run *run, fnn_arena *arena, int parts) {
     if (parts & FNN_RUN_FLAT)
         run->flat = fnn_carve(arena, program->size, element);
     if (run->bfloat16) { /* a tile of a dense op's input for every worker */
-        run->scratch_size = run->tile * run->engine->buffer_ld;
+        run->scratch_size = run->tile * run->engine->widest_input;
         run->scratch = fnn_carve(arena, run->scratch_size * run->workers, element);
     }
     run->statistics = fnn_carve(arena, program->state_size, element);

@@ -8,6 +8,8 @@ from fastnn.backends.native.abi cimport *
 
 import os
 
+from fastnn.program.plan import plan
+
 ctypedef fused real:
     float
     double
@@ -97,6 +99,16 @@ cdef fnn_op _op(op) except *:
     return flat
 
 
+cdef fnn_place _place(p) except *:
+    return fnn_place(trainable=p.trainable, home=p.home, source=p.source, buffer=p.buffer)
+
+
+cdef fnn_fusion _fusion(f) except *:
+    return fnn_fusion(
+        relu=f.relu, masks=f.masks, done_forward=f.done_forward, done_backward=f.done_backward
+    )
+
+
 # -- interrupts -----------------------------------------------------------------------------------
 
 cdef int _ask(void *context) noexcept with gil:
@@ -126,6 +138,12 @@ cdef class Engine:
     program : fastnn.program.Program
     dtype : str
         ``"float32"`` or ``"float64"``: that of all real arrays of its calls, which are contiguous.
+    threads : int
+
+    Raises
+    ------
+    ValueError
+        For a Program that does not fit together, as `fastnn.program.plan.plan` says.
     """
 
     cdef fnn_engine *engine
@@ -134,10 +152,13 @@ cdef class Engine:
     cdef int64_t inputs, outputs, size, state_size
 
     def __cinit__(self, program, str dtype, int threads):
+        planned = plan(program, 4 if dtype == "float32" else 8)
         cdef _Memory slots = _Memory(len(program.slots), sizeof(fnn_slot))
         cdef _Memory parameters = _Memory(len(program.parameters), sizeof(fnn_parameter))
         cdef _Memory ops = _Memory(len(program.ops), sizeof(fnn_op))
         cdef _Memory states = _Memory(len(program.states), sizeof(fnn_state))
+        cdef _Memory places = _Memory(len(planned.places), sizeof(fnn_place))
+        cdef _Memory fusions = _Memory(len(planned.fusions), sizeof(fnn_fusion))
         for n, slot in enumerate(program.slots):
             (<fnn_slot *>slots.at)[n].width = slot.width
         for n, parameter in enumerate(program.parameters):
@@ -146,6 +167,10 @@ cdef class Engine:
             (<fnn_op *>ops.at)[n] = _op(op)
         for n, state in enumerate(program.states):
             (<fnn_state *>states.at)[n] = fnn_state(length=state.length, offset=state.offset)
+        for n, place in enumerate(planned.places):
+            (<fnn_place *>places.at)[n] = _place(place)
+        for n, fusion in enumerate(planned.fusions):
+            (<fnn_fusion *>fusions.at)[n] = _fusion(fusion)
         cdef fnn_program flat = fnn_program(
             slots=<const fnn_slot *>slots.at,
             parameters=<const fnn_parameter *>parameters.at,
@@ -161,12 +186,22 @@ cdef class Engine:
             loss_constant=program.loss.constant,
             head=HEADS[program.loss.head],
         )
+        cdef fnn_plan flat_plan = fnn_plan(
+            places=<const fnn_place *>places.at,
+            fusions=<const fnn_fusion *>fusions.at,
+            couples_rows=planned.couples_rows,
+            limits_norms=planned.limits_norms,
+            buffers=planned.buffers,
+            buffer_ld=planned.buffer_ld,
+            widest_input=planned.widest_input,
+            chunk=planned.chunk,
+            tile=planned.tile,
+            small_tile=planned.small_tile,
+            row_work=planned.row_work,
+        )
         self.dtype = DTYPES[dtype]
         self.takes_labels = flat.loss == FNN_CROSS_ENTROPY
-        status = fnn_engine_create(&self.engine, &flat, self.dtype, threads)
-        if status == FNN_BAD_PROGRAM:
-            raise ValueError("the program names a slot or parameter that is not there or not fit")
-        _finish(status, [])
+        _finish(fnn_engine_create(&self.engine, &flat, &flat_plan, self.dtype, threads), [])
         self.inputs, self.outputs = program.inputs, program.outputs
         self.size, self.state_size = program.size, program.state_size
 

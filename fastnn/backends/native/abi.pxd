@@ -7,7 +7,7 @@ cdef extern from "fastnn.h" nogil:
         FNN_FLOAT32, FNN_FLOAT64
 
     ctypedef enum fnn_status:
-        FNN_OK, FNN_NO_MEMORY, FNN_INTERRUPTED, FNN_DIVERGED, FNN_BAD_PROGRAM, FNN_UNKNOWN_ISA
+        FNN_OK, FNN_NO_MEMORY, FNN_INTERRUPTED, FNN_DIVERGED, FNN_UNKNOWN_ISA
 
     ctypedef enum fnn_function:
         FNN_IDENTITY, FNN_HEAVISIDE, FNN_SIGMOID, FNN_TANH, FNN_RELU, FNN_LEAKY_RELU, FNN_ELU
@@ -152,12 +152,25 @@ cdef extern from "fastnn.h" nogil:
         double loss_constant
         fnn_head head
 
+    ctypedef struct fnn_place:
+        bint trainable
+        int32_t home, source, buffer
+
+    ctypedef struct fnn_fusion:
+        bint relu, masks, done_forward, done_backward
+
+    ctypedef struct fnn_plan:
+        const fnn_place *places
+        const fnn_fusion *fusions
+        bint couples_rows, limits_norms
+        int32_t buffers
+        int64_t buffer_ld, widest_input, chunk, tile, small_tile, row_work
+
     ctypedef struct fnn_engine:
         pass
 
-    fnn_status fnn_engine_create(
-        fnn_engine **engine, const fnn_program *program, fnn_dtype dtype, int threads
-    )
+    fnn_status fnn_engine_create(fnn_engine **engine, const fnn_program *program,
+                                 const fnn_plan *plan, fnn_dtype dtype, int threads)
     void fnn_engine_free(fnn_engine *engine)
 
     ctypedef struct fnn_poll:
