@@ -198,13 +198,11 @@ def _fuse(ops: tuple[Op, ...]) -> tuple[list[int], tuple[Fusion, ...]]:
     home = list(range(len(ops) + 1))
     fusions = [[False] * 4 for _ in ops]
     relu, masks, done_forward, done_backward = range(4)
-    # From the last slot to the first, so that the home of what comes later is known.
-    for slot in range(len(ops) - 1, 0, -1):
+    for slot in range(1, len(ops)):
         before, behind = slot - 1, readers[slot][0]
         if len(readers[slot]) > 1 or not _in_place(ops[behind]) or _needs_output(ops[before]):
             continue
-        output = ops[behind].output
-        home[slot] = home[output]
+        output = home[slot] = ops[behind].output
         if ops[behind].function != "relu":
             continue
         if ops[before].kind == "dense":

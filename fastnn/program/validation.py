@@ -35,8 +35,10 @@ def check(program: Program) -> None:
 def _faults(program: Program) -> Iterator[str]:
     """Yield what does not fit. Each part is looked at only where those before it do."""
     slots, ops = program.slots, program.ops
-    if not ops or len(slots) != len(ops) + 1:
-        yield f"{len(ops)} ops write one slot each, which with the input makes not {len(slots)}"
+    if not ops:
+        yield "it has no op"
+    if len(slots) != len(ops) + 1:
+        yield f"it has {len(slots)} slots, expected {len(ops) + 1} for {len(ops)} ops and the input"
     for slot in slots:
         if not 1 <= slot.width <= LARGEST_SIZE:
             yield f"slot {slot.name} has {slot.width} columns, expected 1 to {LARGEST_SIZE}"
@@ -100,7 +102,7 @@ def _shapes(kind: str, I: int, O: int) -> tuple[tuple[int, int], ...]:
 
 
 def _gradient_faults(program: Program) -> Iterator[str]:
-    """Yield the gradients that the backward pass would not set, or set twice."""
+    """Yield the ops whose backward pass would not set each gradient once, and then add to it."""
     read: set[int] = set()
     for number in range(len(program.ops) - 1, -1, -1):
         op = program.ops[number]
