@@ -4,44 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-/* The gradient of a block stays in the second-level cache until it is used. */
-#define BLOCK_BYTES (1 << 17)
-#define LEAST_BYTES (1 << 14) /* else starting and ending it costs as much as itself */
-
-/* Blocks of a large parameter, more than most machines have threads, so that a slow thread's are
- * taken over. Their number must not depend on the threads: penalties are summed by blocks. */
-#define BLOCKS 16
-
-static int64_t block_rows(const fnn_engine *e, const fnn_parameter *p) {
-    if (p->max_norm > 0) /* a bound on whole columns */
-        return p->rows;
-    const int64_t row_bytes = p->stride * e->element;
-    const int64_t rows = fnn_most(LEAST_BYTES / row_bytes, (p->rows - 1) / BLOCKS + 1);
-    const int64_t least = fnn_most(28, fnn_least(BLOCK_BYTES / row_bytes, rows));
-    return (least + 15) / 16 * 16; /* whole vectors, where the gradient is turned */
-}
-
-void fnn_plan_blocks(fnn_run *run, fnn_block *blocks) {
-    const fnn_engine *e = run->engine;
-    int64_t scratch = 0;
-    int32_t count = 0;
-    for (int32_t n = 0; n < e->program.op_count; n++) {
-        const fnn_op *op = &e->program.ops[n];
-        const fnn_parameter *p = fnn_parameter_of(run, op, 0), *q = fnn_parameter_of(run, op, 1);
-        if (!p)
-            continue;
-        const int64_t most = fnn_least(block_rows(e, p), p->rows);
-        for (int64_t first = 0; first < p->rows; first += most) {
-            if (blocks)
-                blocks[count] = (fnn_block){n, first, fnn_least(most, p->rows - first), scratch};
-            count++;
-        }
-        scratch += most * p->stride + (q ? q->stride : 0);
-    }
-    run->block_count = count;
-    run->scratch_size = scratch;
-}
-
 /* Penalty, clipping and update of a part of a parameter whose gradient is complete. Returns the
  * penalty. Nothing is updated by a gradient that is not finite. */
 static double finish(fnn_run *run, const fnn_parameter *p, int64_t offset, int64_t N, void *g) {
@@ -63,7 +25,7 @@ static void run_block(void *context, int64_t item, int worker) {
     fnn_run *run = context;
     const fnn_engine *e = run->engine;
     const fnn_kernels *k = e->kernels;
-    const fnn_block block = run->blocks[item];
+    const fnn_block block = e->program.blocks[item];
     const fnn_op *op = &e->program.ops[block.op];
     const fnn_parameter *p = fnn_parameter_of(run, op, 0), *q = fnn_parameter_of(run, op, 1);
     const fnn_matrix X = run->slots[fnn_source(e, run->training, op->inputs[0])],
@@ -71,8 +33,8 @@ static void run_block(void *context, int64_t item, int worker) {
     const int64_t B = run->B, O = e->program.slots[op->output].width;
     const int64_t start = block.first * p->stride, N = block.rows * p->stride;
     const bool on_the_spot = !run->gradient, adds = run->row_in_batch > 0;
-    char *g = fnn_at(e, run->scratch, worker * run->scratch_size + block.scratch);
-    char *h = q ? fnn_at(e, g, fnn_least(block_rows(e, p), p->rows) * p->stride) : NULL;
+    const char *scratch = fnn_at(e, run->scratch, worker * run->scratch_size);
+    char *g = fnn_at(e, scratch, block.weight), *h = q ? fnn_at(e, scratch, block.bias) : NULL;
     if (!on_the_spot) {
         g = fnn_at(e, fnn_find(run, run->gradient, p), start);
         h = fnn_find(run, run->gradient, q);
@@ -102,9 +64,9 @@ static void run_block(void *context, int64_t item, int worker) {
 }
 
 double fnn_gradients(fnn_run *run) {
-    fnn_parallel(run->pool, run->block_count, run_block, run);
+    fnn_parallel(run->pool, run->engine->program.block_count, run_block, run);
     double penalty = 0;
-    for (int32_t n = 0; n < run->block_count && !run->gradient; n++)
+    for (int32_t n = 0; n < run->engine->program.block_count && !run->gradient; n++)
         penalty += run->block_penalty[n];
     return penalty;
 }

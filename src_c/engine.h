@@ -25,43 +25,15 @@ typedef struct {
     int32_t step;    /* in the period */
 } fnn_trial;
 
-/* Where the numbers of a slot stand. */
-typedef struct {
-    bool trainable; /* whether they depend on a parameter */
-    int32_t home; /* the slot whose memory it uses: that behind an activation in place, or itself */
-    int32_t buffer; /* in a prediction, where slots take turns; -1: none */
-    int32_t last;   /* the last op of a prediction that reads the buffer */
-} fnn_place;
-
-/* How an op runs among its neighbours. A relu between two dense layers costs nothing of its own:
- * the product before it cuts off what is below 0, the product behind it takes its derivative along.
- */
-typedef struct {
-    bool relu;         /* a dense op: the relu behind it is its own last touch */
-    bool masks;        /* a dense op: the gradient of its input is that of the relu before it */
-    bool done_forward; /* an activation: another op does it */
-    bool done_backward;
-} fnn_fusion;
-
 struct fnn_engine {
-    fnn_program program; /* its arrays are copies in the same block of memory */
-    fnn_place *places;   /* by slot */
-    fnn_fusion *fusions; /* by op */
-    bool couples_rows;   /* whether a batch norm ties the rows of a training batch together */
-    bool limits_norms;   /* whether a parameter has a max_norm */
-    int32_t buffers;     /* of a prediction */
-    int64_t buffer_ld;   /* wide enough for every slot */
-    _Atomic(fnn_spare *) spare; /* memory that no run uses, or NULL */
-    fnn_trial trial;            /* this and the spare memory are all that ever changes here */
+    fnn_program program;
     const fnn_kernels *kernels;
     fnn_bfloat16 bfloat16;
     fnn_dtype dtype;
+    int64_t element; /* bytes of a number */
     int threads;
-    int64_t element;    /* bytes of a number */
-    int64_t chunk;      /* rows whose slots and gradients are kept at a time, at most */
-    int64_t tile;       /* rows of an item of phase A, at most */
-    int64_t small_tile; /* the same in a prediction */
-    int64_t row_work;   /* multiply-adds of a row's forward pass */
+    _Atomic(fnn_spare *) spare; /* memory that no run uses, or NULL */
+    fnn_trial trial;            /* this and the spare memory are all that ever changes here */
 };
 
 /* One block of memory, carved into arrays. With memory NULL it only measures: the same code first
@@ -73,13 +45,6 @@ typedef struct {
 
 /* Returns NULL while it measures. */
 void *fnn_carve(fnn_arena *arena, int64_t count, int64_t size);
-
-/* Rows of one parameter: an item of phase B. A dense op's first block brings its bias along. */
-typedef struct {
-    int32_t op;
-    int64_t first, rows;
-    int64_t scratch; /* where its gradient stands in the scratch memory of a worker, in elements */
-} fnn_block;
 
 /* One call's way through the program: its workspace, and the chunk of rows that it is at. */
 typedef struct {
@@ -105,9 +70,7 @@ typedef struct {
     char *statistics; /* of the batch, laid out as the states */
     char *scratch;
     int64_t scratch_size; /* of a worker, in elements */
-    fnn_block *blocks;
     double *block_penalty;
-    int32_t block_count;
     int workers;
 
     /* The chunk: rows of the batch, those that `order` numbers or those from first_row on. */
@@ -171,9 +134,6 @@ void fnn_end(fnn_run *run);
 fnn_status fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *order, int64_t first,
                           int64_t rows, double *loss, double *hits);
 
-/* The blocks of all parameters: with `blocks` NULL only their number and scratch memory. */
-void fnn_plan_blocks(fnn_run *run, fnn_block *blocks);
-
 /* Phase B over the chunk: with an optimizer the gradients and the updates, and the penalties are
  * returned; without one the gradients are added to the flat one. */
 double fnn_gradients(fnn_run *run);
@@ -209,14 +169,10 @@ static inline fnn_matrix fnn_rows(const void *at, int64_t ld) {
     return (fnn_matrix){(void *)at, ld};
 }
 
-/* The slot that holds what a slot would: its home, and in inference, where dropout does nothing,
- * that of the dropout's input. The scores are always written where they are wanted. */
+/* The slot that holds what a slot would. */
 static inline int32_t fnn_source(const fnn_engine *engine, bool training, int32_t slot) {
-    const fnn_program *program = &engine->program;
-    while (!training && slot > 0 && slot < program->op_count &&
-           program->ops[slot - 1].kind == FNN_OP_DROPOUT)
-        slot = program->ops[slot - 1].inputs[0];
-    return engine->places[slot].home;
+    const fnn_slot *of = &engine->program.slots[slot];
+    return training ? of->home : of->source;
 }
 
 /* Where a parameter, if there is one, stands in a flat vector. */
@@ -243,13 +199,6 @@ static inline char *fnn_saved(const fnn_run *run, const fnn_op *op, int which, i
 static inline char *fnn_statistics(const fnn_run *run, const fnn_op *op, int which) {
     const fnn_state *state = &run->engine->program.states[op->states[which]];
     return fnn_at(run->engine, run->training ? run->statistics : run->states, state->offset);
-}
-
-/* Rows of slots begin on a cache line, and are no multiple of 512 bytes apart, where their heads
- * would fall into the same few sets of the cache. */
-static inline int64_t fnn_leading_dimension(int64_t width) {
-    const int64_t ld = (width + 15) / 16 * 16;
-    return ld % 128 ? ld : ld + 16;
 }
 
 #endif

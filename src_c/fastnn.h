@@ -22,7 +22,6 @@ typedef enum {
     FNN_NO_MEMORY,   /* an allocation failed, or a size is beyond 2**63 bytes */
     FNN_INTERRUPTED, /* the poll function said so */
     FNN_DIVERGED,    /* a loss or gradient is not finite */
-    FNN_BAD_PROGRAM, /* an index or width in the program is out of range */
     FNN_UNKNOWN_ISA  /* there is no code path of this name here */
 } fnn_status;
 
@@ -169,9 +168,15 @@ const char *fnn_compiler(void);   /* what compiled the core */
 
 /* ---- Programs ----------------------------------------------------------------------------------
  *
- * What fastnn/program/program.py describes, in plain structs. */
+ * What fastnn/program/program.py describes, and the plan of it that fastnn/program/plan.py makes,
+ * in plain structs. */
 typedef struct {
-    int64_t width;
+    int64_t width, ld; /* of a row, and from one row to the next */
+    int64_t offset;    /* in a training step: in the memory of all slots, in elements a row */
+    int32_t home;      /* the slot whose memory it uses: that behind an activation in place */
+    int32_t source;    /* the same in a prediction, where dropout does nothing */
+    int32_t buffer;    /* in a prediction, where slots take turns; -1: none */
+    bool trainable;    /* whether its numbers depend on a parameter */
 } fnn_slot;
 
 typedef struct {
@@ -209,7 +214,18 @@ typedef struct {
     fnn_function function;
     double constant;
     double momentum; /* of the running statistics of a batch norm */
+    bool relu;       /* a dense op: the relu behind it is its own last touch */
+    bool masks;      /* a dense op: the gradient of its input is that of the relu before it */
+    bool done_forward, done_backward; /* an activation: another op does it */
 } fnn_op;
+
+/* Rows of an op's first parameter: one item of the work on gradients and updates. The first block
+ * brings the op's second parameter along. */
+typedef struct {
+    int32_t op;
+    int64_t first, rows;
+    int64_t weight, bias; /* where the gradients stand in a worker's scratch memory */
+} fnn_block;
 
 /* Slot 0 is the input; the last op writes the scores. */
 typedef struct {
@@ -217,19 +233,32 @@ typedef struct {
     const fnn_parameter *parameters;
     const fnn_op *ops;
     const fnn_state *states;
-    int32_t slot_count, parameter_count, op_count, state_count;
+    const fnn_block *blocks;
+    int32_t slot_count, parameter_count, op_count, state_count, block_count;
     int64_t size;       /* of the flat vector of parameters */
     int64_t state_size; /* of the flat vector of states */
     fnn_loss loss;
     double loss_constant;
     fnn_head head;
+    bool couples_rows;    /* whether a batch norm ties the rows of a training batch together */
+    bool limits_norms;    /* whether a parameter has a max_norm */
+    int32_t buffers;      /* of a prediction */
+    int64_t buffer_ld;    /* wide enough for every slot that has a buffer */
+    int64_t widest_input; /* wide enough for the input of every dense op */
+    int64_t slot_size;    /* of all slots of a training step but the input, in elements a row */
+    int64_t scratch_size; /* of the blocks, for every worker */
+    int64_t chunk;        /* rows whose slots and gradients are kept at a time, at most */
+    int64_t tile;         /* rows of an item of phase A, at most */
+    int64_t small_tile;   /* the same in a prediction */
+    int64_t row_work;     /* multiply-adds of a row's forward pass */
 } fnn_program;
 
 /* A program made ready to run. Any number of calls may share it, at once too. */
 typedef struct fnn_engine fnn_engine;
 
-/* Copies the program. Sets *engine on FNN_OK only. Its runs use at most so many threads, at least
- * 1, and give the same bits with any number. Allocates. */
+/* The arrays of the program stay as they are as long as the engine lives. Sets *engine on FNN_OK
+ * only. Its runs use at most so many threads, at least 1, and give the same bits with any number.
+ * Allocates. */
 fnn_status fnn_engine_create(fnn_engine **engine, const fnn_program *program, fnn_dtype dtype,
                              int threads);
 void fnn_engine_free(fnn_engine *engine); /* NULL is allowed */

@@ -45,14 +45,14 @@ double fnn_gate_constant(const fnn_run *run, const fnn_op *op) {
 static bool dense_forward(const fnn_tile *tile, const fnn_op *op, fnn_matrix Y, fnn_matrix X) {
     fnn_run *run = tile->run;
     const fnn_engine *e = run->engine;
-    const fnn_function function = e->fusions[op - e->program.ops].relu ? FNN_RELU : FNN_IDENTITY;
+    const fnn_function function = op->relu ? FNN_RELU : FNN_IDENTITY;
     const fnn_parameter *p = fnn_parameter_of(run, op, 0);
     const fnn_matrix W = {fnn_value(run, op, 0), p->stride};
     const char *b = fnn_value(run, op, 1);
     const int64_t I = p->rows, O = p->columns, step = piece(tile->rows, I);
     if (run->bfloat16) {
         const fnn_matrix D = {fnn_at(e, run->scratch, tile->worker * run->scratch_size),
-                              fnn_leading_dimension(I)};
+                              e->program.slots[op->inputs[0]].ld};
         run->bfloat16->prepare_rows(D, X, tile->rows, I);
         X = D;
     }
@@ -71,14 +71,13 @@ static bool dense_backward_data(const fnn_tile *tile, const fnn_op *op, fnn_matr
                                 fnn_matrix dY, fnn_matrix X) {
     fnn_run *run = tile->run;
     const fnn_engine *e = run->engine;
-    const bool masks = e->fusions[op - e->program.ops].masks;
     const fnn_parameter *p = fnn_parameter_of(run, op, 0);
     const fnn_matrix W = {fnn_value(run, op, 0), p->stride}, none = {NULL, 0};
     const int64_t I = p->rows, O = p->columns, step = piece(tile->rows, O);
     for (int64_t i = 0; i < I; i += step) {
         const int64_t n = fnn_least(step, I - i);
         e->kernels->dense_backward_data(fnn_part(e, dX, 0, i), dY, fnn_part(e, W, i, 0),
-                                        masks ? fnn_part(e, X, 0, i) : none, op->accumulate[0],
+                                        op->masks ? fnn_part(e, X, 0, i) : none, op->accumulate[0],
                                         tile->rows, n, O);
         if (!fnn_go_on(run, tile->worker, tile->rows * n * O))
             return false;
@@ -147,8 +146,9 @@ static bool forward(const fnn_tile *tile, const fnn_op *op) {
 
 /* Whether anybody asks for the gradient of a slot. */
 static bool wanted(const fnn_tile *tile, int32_t number) {
-    return number == 0 ? tile->dX.at != NULL
-                       : tile->run->input_gradient || tile->run->engine->places[number].trainable;
+    return number == 0
+               ? tile->dX.at != NULL
+               : tile->run->input_gradient || tile->run->engine->program.slots[number].trainable;
 }
 
 static bool backward(const fnn_tile *tile, const fnn_op *op) {
@@ -207,7 +207,7 @@ static bool backward(const fnn_tile *tile, const fnn_op *op) {
 bool fnn_forward(const fnn_tile *tile) {
     const fnn_engine *e = tile->run->engine;
     for (int32_t n = 0; n < e->program.op_count; n++)
-        if (!e->fusions[n].done_forward && !forward(tile, &e->program.ops[n]))
+        if (!e->program.ops[n].done_forward && !forward(tile, &e->program.ops[n]))
             return false;
     return true;
 }
@@ -215,7 +215,7 @@ bool fnn_forward(const fnn_tile *tile) {
 bool fnn_backward(const fnn_tile *tile) {
     const fnn_engine *e = tile->run->engine;
     for (int32_t n = e->program.op_count - 1; n >= 0; n--)
-        if (!e->fusions[n].done_backward && !backward(tile, &e->program.ops[n]))
+        if (!e->program.ops[n].done_backward && !backward(tile, &e->program.ops[n]))
             return false;
     return true;
 }

@@ -35,52 +35,42 @@ bool fnn_go_on(fnn_run *run, int worker, int64_t work) {
 /* The slots of a prediction share buffers, the others have memory of their own. */
 static void lay_out_slots(fnn_run *run, fnn_arena *arena, int parts) {
     const fnn_engine *e = run->engine;
-    const int64_t size = run->rows * e->buffer_ld;
-    const char *buffers =
-        fnn_carve(arena, parts & FNN_RUN_TILES ? e->buffers * size : 0, e->element);
-    for (int32_t s = e->program.op_count; s >= 0; s--) {
-        const fnn_place *place = &e->places[s];
-        const int64_t ld = fnn_leading_dimension(e->program.slots[s].width);
-        fnn_matrix slot = {NULL, ld}, gradient = {NULL, ld};
-        if (place->home != s) {
-            if (arena->memory)
-                slot = run->slots[place->home], gradient = run->gradients[place->home];
-        } else {
-            if (!(parts & FNN_RUN_TILES) && (s > 0 || parts & FNN_RUN_GATHER))
-                slot.at = fnn_carve(arena, run->rows * ld, e->element);
-            else if (buffers && place->buffer >= 0) /* else it stands where the caller has it */
-                slot.at = fnn_at(e, buffers, place->buffer * size);
-            if (s > 0 && parts & FNN_RUN_BACKWARD)
-                gradient.at = fnn_carve(arena, run->rows * ld, e->element);
-        }
-        if (arena->memory)
-            run->slots[s] = slot, run->gradients[s] = gradient;
+    const fnn_program *p = &e->program;
+    const bool tiles = parts & FNN_RUN_TILES, backward = parts & FNN_RUN_BACKWARD;
+    const int64_t rows = run->rows, input = parts & FNN_RUN_GATHER ? p->slots[0].ld : 0;
+    const int64_t size = tiles ? p->buffers * p->buffer_ld : p->slot_size + input;
+    const char *values = fnn_carve(arena, rows * size, e->element);
+    const char *gradients = fnn_carve(arena, backward ? rows * p->slot_size : 0, e->element);
+    for (int32_t n = 0; n < p->slot_count && arena->memory; n++) {
+        const fnn_slot *slot = &p->slots[n];
+        const int64_t at = tiles ? slot->buffer * p->buffer_ld : slot->offset;
+        run->slots[n] = fnn_rows(at < 0 ? NULL : fnn_at(e, values, rows * at), slot->ld);
+        run->gradients[n] =
+            fnn_rows(backward ? fnn_at(e, gradients, rows * slot->offset) : NULL, slot->ld);
     }
 }
 
 static void lay_out(fnn_run *run, fnn_arena *arena, int parts) {
-    const fnn_program *program = &run->engine->program;
+    const fnn_program *p = &run->engine->program;
     const int64_t rows = run->rows, element = run->engine->element;
     const int64_t lost = parts & FNN_RUN_LOSS ? rows : 0;
     const int64_t gathered = parts & FNN_RUN_GATHER ? rows : 0;
-    run->slots = fnn_carve(arena, program->slot_count, sizeof(fnn_matrix));
-    run->gradients = fnn_carve(arena, program->slot_count, sizeof(fnn_matrix));
+    run->slots = fnn_carve(arena, p->slot_count, sizeof(fnn_matrix));
+    run->gradients = fnn_carve(arena, p->slot_count, sizeof(fnn_matrix));
     lay_out_slots(run, arena, parts);
-    run->saved = fnn_carve(arena, 2 * program->op_count * rows, element);
+    run->saved = fnn_carve(arena, 2 * p->op_count * rows, element);
     run->row_loss = fnn_carve(arena, lost, sizeof(double));
     run->hits = fnn_carve(arena, lost, sizeof(double));
-    run->Y = fnn_carve(arena, gathered * program->slots[program->op_count].width, element);
+    run->Y = fnn_carve(arena, gathered * p->slots[p->op_count].width, element);
     run->labels = fnn_carve(arena, gathered, sizeof(int64_t));
     run->weight = fnn_carve(arena, gathered, element);
-    run->flat = fnn_carve(arena, parts & FNN_RUN_FLAT ? program->size : 0, element);
-    run->statistics = fnn_carve(arena, program->state_size, element);
-    if (parts & FNN_RUN_BACKWARD) {
-        fnn_plan_blocks(run, NULL);
-        run->blocks = fnn_carve(arena, run->block_count, sizeof(fnn_block));
-        run->block_penalty = fnn_carve(arena, run->block_count, sizeof(double));
-    } else if (run->bfloat16) { /* a tile of a dense op's input for every worker */
-        run->scratch_size = run->tile * run->engine->buffer_ld;
-    }
+    run->flat = fnn_carve(arena, parts & FNN_RUN_FLAT ? p->size : 0, element);
+    run->statistics = fnn_carve(arena, p->state_size, element);
+    run->block_penalty = fnn_carve(arena, p->block_count, sizeof(double));
+    if (parts & FNN_RUN_BACKWARD)
+        run->scratch_size = p->scratch_size;
+    else if (run->bfloat16) /* a tile of a dense op's input for every worker */
+        run->scratch_size = run->tile * p->widest_input;
     run->scratch = fnn_carve(arena, run->scratch_size * run->workers, element);
 }
 
@@ -100,18 +90,18 @@ static fnn_spare *take_memory(fnn_engine *engine, int64_t bytes) {
 
 fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts) {
     const fnn_engine *e = run->engine;
-    const bool whole = run->training && e->couples_rows;
-    const int64_t tile = parts & FNN_RUN_TILES ? e->small_tile : e->tile;
-    run->rows = whole ? rows : fnn_least(rows, e->chunk);
+    const bool whole = run->training && e->program.couples_rows;
+    const int64_t tile = parts & FNN_RUN_TILES ? e->program.small_tile : e->program.tile;
+    run->rows = whole ? rows : fnn_least(rows, e->program.chunk);
     run->tile = whole ? rows : fnn_least(rows, tile);
-    if (rows * e->row_work >= (run->training ? WORK_OF_TWO : WORK_OF_WAKING))
+    if (rows * e->program.row_work >= (run->training ? WORK_OF_TWO : WORK_OF_WAKING))
         run->pool = fnn_pool_begin(e->threads);
     run->workers = run->pool ? e->threads : 1;
     if (!whole)
         run->tile = fnn_least(run->tile, (run->rows - 1) / run->workers + 1); /* even shares */
     if (parts & FNN_RUN_TILES) {
         run->rows = run->workers * run->tile;
-        run->row_ld = e->buffer_ld;
+        run->row_ld = e->program.buffer_ld;
     }
     fnn_arena measure = {NULL, 0};
     lay_out(run, &measure, parts);
@@ -124,7 +114,6 @@ fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts) {
     lay_out(run, &arena, parts);
     memset(run->statistics, 0, (size_t)(e->program.state_size * e->element));
     if (parts & FNN_RUN_BACKWARD) {
-        fnn_plan_blocks(run, run->blocks);
         /* Rows of weights are padded with 0, and no gradient ever changes that. */
         memset(run->scratch, 0, (size_t)(run->scratch_size * run->workers * e->element));
         char *flat = parts & FNN_RUN_FLAT ? run->flat : run->gradient;

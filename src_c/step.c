@@ -69,7 +69,7 @@ static void update_all(fnn_run *run) {
         if (norm > run->optimizer->clip_norm)
             k->scale(run->gradient, run->optimizer->clip_norm / norm, P);
     }
-    if (run->optimizer->weight_decay == 0 && !e->limits_norms) { /* all alike */
+    if (run->optimizer->weight_decay == 0 && !e->program.limits_norms) { /* all alike */
         fnn_update(run, &(fnn_parameter){0}, 0, P, run->gradient);
         return;
     }
@@ -137,8 +137,8 @@ fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, void *state
     /* The norm of the gradient, and the sum over chunks, take the whole of it; and states must not
      * change where the gradient turns out not to be finite. A few parameters are quickest updated
      * by one call. */
-    const bool flat = optimizer->clip_norm > 0 || most > engine->chunk || engine->couples_rows ||
-                      engine->program.size <= FEW_PARAMETERS;
+    const bool flat = optimizer->clip_norm > 0 || most > engine->program.chunk ||
+                      engine->program.couples_rows || engine->program.size <= FEW_PARAMETERS;
     fnn_status status = fnn_begin(&run, most,
                                   FNN_RUN_LOSS | FNN_RUN_BACKWARD | (flat ? FNN_RUN_FLAT : 0) |
                                       (steps->order ? FNN_RUN_GATHER : 0));

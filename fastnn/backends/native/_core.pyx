@@ -9,6 +9,8 @@ from fastnn.backends.native.abi cimport *
 
 import os
 
+from fastnn.program.plan import plan
+
 ctypedef fused real:
     float
     double
@@ -66,6 +68,13 @@ cdef class _Memory:
         fnn_free(self.at)
 
 
+cdef fnn_slot _slot(slot, place) except *:
+    return fnn_slot(
+        width=slot.width, ld=place.ld, offset=place.offset, home=place.home, source=place.source,
+        buffer=place.buffer, trainable=place.trainable,
+    )
+
+
 cdef fnn_parameter _parameter(p) except *:
     return fnn_parameter(
         rows=p.rows, columns=p.columns, offset=p.offset, stride=p.stride, l1=p.l1, l2=p.l2,
@@ -73,19 +82,25 @@ cdef fnn_parameter _parameter(p) except *:
     )
 
 
-cdef fnn_op _op(op) except *:
+cdef fnn_op _op(op, fusion) except *:
     cdef fnn_op flat
     flat.kind = OPS[op.kind]
     flat.output = op.output
     flat.function = FUNCTIONS[op.function or "identity"]
     flat.constant = op.constant
     flat.momentum = op.momentum
+    flat.relu, flat.masks = fusion.relu, fusion.masks
+    flat.done_forward, flat.done_backward = fusion.done_forward, fusion.done_backward
     for i in range(2):
         flat.inputs[i] = op.inputs[i] if i < len(op.inputs) else -1
         flat.accumulate[i] = op.accumulate[i] if i < len(op.accumulate) else False
         flat.parameters[i] = op.parameters[i] if i < len(op.parameters) else -1
         flat.states[i] = op.states[i] if i < len(op.states) else -1
     return flat
+
+
+cdef fnn_block _block(b) except *:
+    return fnn_block(op=b.op, first=b.first, rows=b.rows, weight=b.weight, bias=b.bias)
 
 
 # -- interrupts -----------------------------------------------------------------------------------
@@ -117,47 +132,68 @@ cdef class Engine:
     program : fastnn.program.Program
     dtype : str
         ``"float32"`` or ``"float64"``: that of all real arrays of its calls, which are contiguous.
+    threads : int
+
+    Raises
+    ------
+    ValueError
+        For a Program that does not fit together, as `fastnn.program.plan.plan` says.
     """
 
     cdef fnn_engine *engine
+    cdef _Memory slots, parameters, ops, states, blocks
     cdef fnn_dtype dtype
     cdef bint takes_labels
     cdef int64_t inputs, outputs, size, state_size
 
     def __cinit__(self, program, str dtype, int threads):
-        cdef _Memory slots = _Memory(len(program.slots), sizeof(fnn_slot))
-        cdef _Memory parameters = _Memory(len(program.parameters), sizeof(fnn_parameter))
-        cdef _Memory ops = _Memory(len(program.ops), sizeof(fnn_op))
-        cdef _Memory states = _Memory(len(program.states), sizeof(fnn_state))
-        for n, slot in enumerate(program.slots):
-            (<fnn_slot *>slots.at)[n].width = slot.width
+        planned = plan(program, 4 if dtype == "float32" else 8)
+        self.slots = _Memory(len(program.slots), sizeof(fnn_slot))
+        self.parameters = _Memory(len(program.parameters), sizeof(fnn_parameter))
+        self.ops = _Memory(len(program.ops), sizeof(fnn_op))
+        self.states = _Memory(len(program.states), sizeof(fnn_state))
+        self.blocks = _Memory(len(planned.blocks), sizeof(fnn_block))
+        for n, (slot, place) in enumerate(zip(program.slots, planned.places)):
+            (<fnn_slot *>self.slots.at)[n] = _slot(slot, place)
         for n, parameter in enumerate(program.parameters):
-            (<fnn_parameter *>parameters.at)[n] = _parameter(parameter)
-        for n, op in enumerate(program.ops):
-            (<fnn_op *>ops.at)[n] = _op(op)
+            (<fnn_parameter *>self.parameters.at)[n] = _parameter(parameter)
+        for n, (op, fusion) in enumerate(zip(program.ops, planned.fusions)):
+            (<fnn_op *>self.ops.at)[n] = _op(op, fusion)
         for n, state in enumerate(program.states):
-            (<fnn_state *>states.at)[n] = fnn_state(length=state.length, offset=state.offset)
+            (<fnn_state *>self.states.at)[n] = fnn_state(length=state.length, offset=state.offset)
+        for n, block in enumerate(planned.blocks):
+            (<fnn_block *>self.blocks.at)[n] = _block(block)
         cdef fnn_program flat = fnn_program(
-            slots=<const fnn_slot *>slots.at,
-            parameters=<const fnn_parameter *>parameters.at,
-            ops=<const fnn_op *>ops.at,
-            states=<const fnn_state *>states.at,
+            slots=<const fnn_slot *>self.slots.at,
+            parameters=<const fnn_parameter *>self.parameters.at,
+            ops=<const fnn_op *>self.ops.at,
+            states=<const fnn_state *>self.states.at,
+            blocks=<const fnn_block *>self.blocks.at,
             slot_count=len(program.slots),
             parameter_count=len(program.parameters),
             op_count=len(program.ops),
             state_count=len(program.states),
+            block_count=len(planned.blocks),
             size=program.size,
             state_size=program.state_size,
             loss=LOSSES[program.loss.loss],
             loss_constant=program.loss.constant,
             head=HEADS[program.loss.head],
+            couples_rows=planned.couples_rows,
+            limits_norms=planned.limits_norms,
+            buffers=planned.buffers,
+            buffer_ld=planned.buffer_ld,
+            widest_input=planned.widest_input,
+            slot_size=planned.slot_size,
+            scratch_size=planned.scratch_size,
+            chunk=planned.chunk,
+            tile=planned.tile,
+            small_tile=planned.small_tile,
+            row_work=planned.row_work,
         )
         self.dtype = DTYPES[dtype]
         self.takes_labels = flat.loss == FNN_CROSS_ENTROPY
-        status = fnn_engine_create(&self.engine, &flat, self.dtype, threads)
-        if status == FNN_BAD_PROGRAM:
-            raise ValueError("the program names a slot or parameter that is not there or not fit")
-        _finish(status, [])
+        _finish(fnn_engine_create(&self.engine, &flat, self.dtype, threads), [])
         self.inputs, self.outputs = program.inputs, program.outputs
         self.size, self.state_size = program.size, program.state_size
 

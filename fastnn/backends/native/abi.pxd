@@ -7,7 +7,7 @@ cdef extern from "fastnn.h" nogil:
         FNN_FLOAT32, FNN_FLOAT64
 
     ctypedef enum fnn_status:
-        FNN_OK, FNN_NO_MEMORY, FNN_INTERRUPTED, FNN_DIVERGED, FNN_BAD_PROGRAM, FNN_UNKNOWN_ISA
+        FNN_OK, FNN_NO_MEMORY, FNN_INTERRUPTED, FNN_DIVERGED, FNN_UNKNOWN_ISA
 
     ctypedef enum fnn_function:
         FNN_IDENTITY, FNN_HEAVISIDE, FNN_SIGMOID, FNN_TANH, FNN_RELU, FNN_LEAKY_RELU, FNN_ELU
@@ -114,7 +114,9 @@ cdef extern from "fastnn.h" nogil:
     const char *fnn_compiler()
 
     ctypedef struct fnn_slot:
-        int64_t width
+        int64_t width, ld, offset
+        int32_t home, source, buffer
+        bint trainable
 
     ctypedef struct fnn_parameter:
         int64_t rows, columns, offset, stride
@@ -133,17 +135,26 @@ cdef extern from "fastnn.h" nogil:
         int32_t states[2]
         fnn_function function
         double constant, momentum
+        bint relu, masks, done_forward, done_backward
+
+    ctypedef struct fnn_block:
+        int32_t op
+        int64_t first, rows, weight, bias
 
     ctypedef struct fnn_program:
         const fnn_slot *slots
         const fnn_parameter *parameters
         const fnn_op *ops
         const fnn_state *states
-        int32_t slot_count, parameter_count, op_count, state_count
+        const fnn_block *blocks
+        int32_t slot_count, parameter_count, op_count, state_count, block_count
         int64_t size, state_size
         fnn_loss loss
         double loss_constant
         fnn_head head
+        bint couples_rows, limits_norms
+        int32_t buffers
+        int64_t buffer_ld, widest_input, slot_size, scratch_size, chunk, tile, small_tile, row_work
 
     ctypedef struct fnn_engine:
         pass
