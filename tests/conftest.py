@@ -6,6 +6,9 @@ import pytest
 
 from fastnn import backends
 
+# Fixtures that only one subject needs stand beside its other helpers.
+pytest_plugins = ["command_line"]
+
 COMPILED = [name for name in backends.available() if name != "reference"]
 
 
