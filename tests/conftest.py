@@ -7,7 +7,7 @@ import pytest
 from fastnn import backends
 
 # Fixtures that only one subject needs stand beside its other helpers.
-pytest_plugins = ["command_line"]
+pytest_plugins = ["command_line", "model_files"]
 
 COMPILED = [name for name in backends.available() if name != "reference"]
 
