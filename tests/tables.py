@@ -4,7 +4,6 @@ import pytest
 
 pl = pytest.importorskip("polars")
 
-
 FLATS = pl.DataFrame(
     {
         "area": [30, 50, None, 70],
