@@ -102,7 +102,7 @@ coverage: .venv-test/.installed
 
 # Changes when a file comes or goes, which the dates of the other files do not show.
 build/files: FORCE
-	@mkdir -p build && printf '%s\n' $(sort $(SOURCES) $(wildcard tests/*.py)) > $@.new
+	@mkdir -p build && printf '%s\n' $(sort $(SOURCES) $(wildcard tests/*.py tests/*/*.py)) > $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 .venv-test/.installed: .venv-test/.venv build/files $(SOURCES)

@@ -1,6 +1,7 @@
 """The native half of the build; everything else stands in pyproject.toml."""
 
 import glob
+import importlib.util
 import os
 import subprocess
 import sysconfig
@@ -61,12 +62,10 @@ int fastnn_probe(void) { return 0; }
 
 def require_toolchain(compiler):
     """Stop with one sentence unless the compiler builds what the core and the extension need."""
-    try:
-        import Cython  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("Cython") is None:
         raise SystemExit(
             f"fastnn: building the native backend needs Cython: run `pip install cython`, {WAY_OUT}"
-        ) from None
+        )
     if not compiles(compiler, PROBE):
         raise SystemExit(
             f"fastnn: building the native backend needs a working C compiler, gcc or clang, and "

@@ -12,7 +12,7 @@ from typing import Any
 import machine
 from cases import Case
 from contestants import Worker
-from measure import PAUSE, prepare, roof_of, single_calls
+from measure import PAUSE, prepare_all, roof_of, single_calls
 
 __all__ = ["busy_cores", "measure_busy"]
 
@@ -74,11 +74,7 @@ def measure_busy(
     """
     cores = next(iter(workers.values())).cores
     before = roof_of(roof, cores)
-    told: dict[str, dict[str, Any]] = {}
-    for name, worker in list(workers.items()):
-        if "busy" in worker.contestant.parts:
-            say(f"{case.name}: {name} prepares")
-            told[name] = prepare(worker, case, workers)
+    told = prepare_all("busy", case, workers, say)
     ready = [name for name, entry in told.items() if "left_out" not in entry]
     say(f"{case.name}: quiet")
     quiet = single_calls(workers, ready, seconds, PAUSE)

@@ -8,11 +8,11 @@ from typing import Any
 # Before NumPy is loaded: threads that wait for each other on one core would be measured.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import machine  # noqa: E402
-import pytest  # noqa: E402
-import store  # noqa: E402
+import machine
+import pytest
+import store
 
-from fastnn import backends  # noqa: E402
+from fastnn import backends
 
 # What pytest-benchmark takes where the command line names no place.
 DEFAULT_STORAGE = "file://./.benchmarks"

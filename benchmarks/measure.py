@@ -116,12 +116,8 @@ def measure_case(
     """
     part = "training" if case.training else "inference"
     cores = next(iter(workers.values())).cores
-    told: dict[str, dict[str, Any]] = {}
     before = roof_of(roof, cores)
-    for name, worker in list(workers.items()):
-        if part in worker.contestant.parts:
-            say(f"{case.name}: {name} prepares")
-            told[name] = prepare(worker, case, workers)
+    told = prepare_all(part, case, workers, say)
     ready = [name for name, entry in told.items() if "left_out" not in entry]
     if OURS in ready:
         for name in ready:
@@ -166,6 +162,18 @@ def measure_case(
         "roof": {"before": before, "after": roof_of(roof, cores)},
         "contestants": told,
     }
+
+
+def prepare_all(
+    part: str, case: Case, workers: dict[str, Worker], say: Callable[[str], None]
+) -> dict[str, dict[str, Any]]:
+    """Return what `prepare` tells of every worker whose library has this part."""
+    told = {}
+    for name, worker in list(workers.items()):
+        if part in worker.contestant.parts:
+            say(f"{case.name}: {name} prepares")
+            told[name] = prepare(worker, case, workers)
+    return told
 
 
 def prepare(worker: Worker, case: Case, workers: dict[str, Worker]) -> dict[str, Any]:

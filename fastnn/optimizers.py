@@ -8,7 +8,7 @@ for biases). All arrays are of one shape and dtype.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,6 +32,11 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
+# What a constant may be, by its name: the same in every optimizer that has it.
+NOT_NEGATIVE = ("weight_decay", "momentum_decay")
+POSITIVE = ("epsilon",)
+SHARES = ("momentum", "beta1", "beta2", "decay")  # from 0 to below 1
+
 
 @dataclass(frozen=True)
 class Optimizer:
@@ -51,12 +56,18 @@ class Optimizer:
     clip_value: float | None = None
 
     def __post_init__(self) -> None:
-        self._check("weight_decay", 0)
         if not isinstance(self.learning_rate, schedules.Schedule):
             self._check("learning_rate", 0)
         for limit in ("clip_norm", "clip_value"):
             if getattr(self, limit) is not None:
                 self._check(limit, 0, above=True)
+        for name in (constant.name for constant in fields(self)):
+            if name in NOT_NEGATIVE:
+                self._check(name, 0)
+            elif name in POSITIVE:
+                self._check(name, 0, above=True)
+            elif name in SHARES:
+                self._check(name, 0, 1, below=True)
 
     def _check(self, name: str, low: float, high: float = np.inf, **strict: bool) -> None:
         value = checks.real_number(name, getattr(self, name), low, high, **strict)
@@ -104,7 +115,6 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check("momentum", 0, 1, below=True)
         if checks.flag("nesterov", self.nesterov) and self.momentum == 0:
             raise ValueError("nesterov=True needs a momentum above 0, got momentum=0")
 
@@ -149,12 +159,6 @@ class Adam(Optimizer):
     epsilon: float = 1e-8
     name: ClassVar[str] = "adam"
     decoupled: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check("beta1", 0, 1, below=True)
-        self._check("beta2", 0, 1, below=True)
-        self._check("epsilon", 0, above=True)
 
     @property
     def moment_count(self) -> int:
@@ -223,12 +227,6 @@ class RMSprop(Optimizer):
     epsilon: float = 1e-8
     name: ClassVar[str] = "rmsprop"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check("decay", 0, 1, below=True)
-        self._check("momentum", 0, 1, below=True)
-        self._check("epsilon", 0, above=True)
-
     @property
     def moment_count(self) -> int:
         """Number of moment vectors kept between steps."""
@@ -267,10 +265,6 @@ class Adagrad(Optimizer):
     learning_rate: float | schedules.Schedule = 0.01
     epsilon: float = 1e-10
     name: ClassVar[str] = "adagrad"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check("epsilon", 0, above=True)
 
     @property
     def moment_count(self) -> int:
@@ -314,13 +308,6 @@ class NAdam(Optimizer):
     epsilon: float = 1e-8
     momentum_decay: float = 0.004
     name: ClassVar[str] = "nadam"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check("beta1", 0, 1, below=True)
-        self._check("beta2", 0, 1, below=True)
-        self._check("epsilon", 0, above=True)
-        self._check("momentum_decay", 0)
 
     @property
     def moment_count(self) -> int:
@@ -372,11 +359,6 @@ class Lion(Optimizer):
     beta1: float = 0.9
     beta2: float = 0.99
     name: ClassVar[str] = "lion"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check("beta1", 0, 1, below=True)
-        self._check("beta2", 0, 1, below=True)
 
     @property
     def moment_count(self) -> int:

@@ -351,6 +351,7 @@ def _bars() -> Any:
     """
     from tqdm.auto import tqdm  # loaded by the first fit, not by the import of fastnn
 
+    # Only the stubs of tqdm take a parameter; the class itself cannot be subscripted.
     class Bar(tqdm):  # type: ignore[type-arg]
         monitor_interval = 0
 

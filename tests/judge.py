@@ -112,6 +112,11 @@ def bounds_of(call, truth):
         return tolerance.allowed(call.kernel, call.arrays, call.constants, truth)
 
 
+def same_bits(a, b):
+    """Tell whether two arrays of floats have the same bits, NaN counted as one number."""
+    return np.array_equal(a, b, equal_nan=True) and (np.signbit(a) == np.signbit(b)).all()
+
+
 # -- claims about a kernel, each over every way to call it ---------------------------------------
 
 

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-sys.path.append(str(BENCHMARKS))  # behind everything else, so that it hides nothing
+# Behind everything else, so that it hides nothing.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-import cases  # noqa: E402
-import chart  # noqa: E402
-import documents  # noqa: E402
-import report  # noqa: E402
-import rounds  # noqa: E402
-import scaling  # noqa: E402
-import store  # noqa: E402
+import cases
+import chart
+import documents
+import report
+import rounds
+import scaling
+import store
 
 TINY = cases.Case((4, 6, 3), 8, rows=64)
 

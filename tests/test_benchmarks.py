@@ -13,21 +13,21 @@ import pytest
 from fastnn import backends, bench
 from fastnn.program.kernels import KERNELS
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-sys.path.append(str(BENCHMARKS))  # behind everything else, so that it hides nothing
+# Behind everything else, so that it hides nothing.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-import busy  # noqa: E402
-import cases  # noqa: E402
-import compare  # noqa: E402
-import contestants  # noqa: E402
-import footprint  # noqa: E402
-import machine  # noqa: E402
-import measure  # noqa: E402
-import openblas  # noqa: E402
-import report  # noqa: E402
-import rounds  # noqa: E402
-import scaling  # noqa: E402
-import worker  # noqa: E402
+import busy
+import cases
+import compare
+import contestants
+import footprint
+import machine
+import measure
+import openblas
+import report
+import rounds
+import scaling
+import worker
 
 TINY = cases.Case((4, 6, 3), 8, rows=64)
 
@@ -319,7 +319,7 @@ def test_the_roof_is_measured_or_the_reason_is_told(roof):
 @pytest.fixture(scope="module")
 def suite():
     """Return the file that times the kernels."""
-    path = BENCHMARKS / "test_kernels.py"
+    path = Path(compare.__file__).with_name("test_kernels.py")
     spec = importlib.util.spec_from_file_location("kernel_benchmarks", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,5 +1,6 @@
 """IDX files: what the format promises is read, everything else is refused in one sentence."""
 
+import functools
 import gzip
 import os
 import struct
@@ -23,13 +24,8 @@ def idx_bytes(array):
 
 
 @pytest.fixture
-def idx_file(tmp_path):
-    def write(content):
-        path = tmp_path / "some-idx"
-        path.write_bytes(content)
-        return path
-
-    return write
+def idx_file(write_file):
+    return functools.partial(write_file, "some-idx")
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])

@@ -34,12 +34,22 @@ def test_one_sigmoid_neuron_reaches_unpenalised_logistic_regression(backend):
     np.testing.assert_allclose(net.parameters["0.bias"], judge.intercept_, atol=1e-4)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_xor_is_learned(backend, dtype):
+@pytest.mark.parametrize(
+    ("optimizer", "dtype"),
+    [
+        (fn.Adam(0.05), "float32"),
+        (fn.Adam(0.05), "float64"),
+        (fn.Adagrad(0.3), "float64"),
+        (fn.NAdam(0.02), "float64"),
+        (fn.Lion(0.003), "float64"),
+    ],
+    ids=str,
+)
+def test_xor_is_learned(backend, optimizer, dtype):
     X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
     layers = [fn.Dense(8, "tanh"), fn.Dense(2, "softmax")]
-    net = fn.Network(layers, optimizer=fn.Adam(0.05), dtype=dtype, backend=backend)
-    net.fit(X, y, epochs=300, batch_size=4, progress=False)
+    net = fn.Network(layers, optimizer=optimizer, dtype=dtype, seed=1, backend=backend)
+    net.fit(X, y, epochs=400, batch_size=4, progress=False)
     assert net.predict(X).argmax(axis=1).tolist() == y
     assert net.evaluate(X, y)["accuracy"] == 1.0
 
@@ -75,3 +85,16 @@ def test_digits_are_learned_with_every_kind_of_layer(backend):
     )  # fmt: skip
     assert history["val_accuracy"][-1] > 0.95
     assert history["loss"][-1] < history["loss"][0] / 4
+
+
+def test_digits_are_learned_through_batch_norm(backend):
+    data = fn.data.load_digits()
+    layers = [fn.Dense(48, max_norm=3.0), fn.BatchNorm(), fn.Activation("relu")]
+    layers += [fn.Dropout(0.1), fn.Dense(10, "softmax")]
+    rate = fn.schedules.OneCycle(0.01, length=8)
+    net = fn.Network(layers, optimizer=fn.NAdam(rate), backend=backend)
+    history = net.fit(
+        data.X_train, data.y_train, epochs=8, batch_size=64, progress=False,
+        validation_data=(data.X_test, data.y_test),
+    )  # fmt: skip
+    assert history["val_accuracy"][-1] > 0.96

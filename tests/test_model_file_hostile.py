@@ -1,5 +1,6 @@
 """Model files from strangers: refused with one exception, in one sentence, at bounded cost."""
 
+import functools
 import json
 import os
 import random
@@ -23,13 +24,8 @@ CONTROLS = hostile.controls()
 
 
 @pytest.fixture
-def saved(tmp_path):
-    def save(content):
-        path = tmp_path / "model.fnn"
-        path.write_bytes(content)
-        return path
-
-    return save
+def saved(write_file):
+    return functools.partial(write_file, "model.fnn")
 
 
 def refusal(path):

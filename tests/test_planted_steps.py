@@ -159,27 +159,27 @@ def test_weights_that_are_forgotten_are_found():
 
 
 def test_an_order_that_is_forgotten_is_found():
-    def _steps(self, batch, order, *told):
-        return ReferenceExecutable._steps(self, batch, np.sort(order), *told)
+    def run_steps(self, batch, order, *told):
+        return ReferenceExecutable.run_steps(self, batch, np.sort(order), *told)
 
-    formulas_object(with_fault(_steps=_steps), limited())
+    formulas_object(with_fault(run_steps=run_steps), limited())
 
 
 def test_a_last_batch_that_is_left_out_is_found():
-    def _steps(self, batch, order, batch_size, state, rates, *told):
+    def run_steps(self, batch, order, batch_size, state, rates, *told):
         rows = np.arange(len(batch)) if order is None else order
         whole = len(rows) // batch_size
-        done = ReferenceExecutable._steps(
+        done = ReferenceExecutable.run_steps(
             self, batch, rows[: whole * batch_size], batch_size, state, rates[:whole], *told
         )
         return done + len(rates) - whole
 
-    formulas_object(with_fault(_steps=_steps), limited())
+    formulas_object(with_fault(run_steps=run_steps), limited())
 
 
 def test_a_step_made_in_spite_of_an_infinite_loss_is_found():
-    def _steps(self, batch, order, batch_size, state, rates, seed, losses, hits):
-        done = ReferenceExecutable._steps(
+    def run_steps(self, batch, order, batch_size, state, rates, seed, losses, hits):
+        done = ReferenceExecutable.run_steps(
             self, batch, order, batch_size, state, rates, seed, losses, hits
         )
         if done < len(rates):
@@ -189,7 +189,7 @@ def test_a_step_made_in_spite_of_an_infinite_loss_is_found():
     for name in ("sgd", "momentum"):
         with pytest.raises(AssertionError):
             test_trajectories.test_a_step_that_diverges_is_not_made(
-                with_fault(_steps=_steps), "float64", name
+                with_fault(run_steps=run_steps), "float64", name
             )
 
 

@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     terminal.prepare()
     with warnings.catch_warnings():
-        warnings.showwarning = _say_warning  # type: ignore[assignment]
+        warnings.showwarning = _say_warning
         try:
             parsed = build_parser(tuple(COMMANDS)).parse_args(arguments)
             COMMANDS[parsed.command](parsed)
@@ -100,5 +100,5 @@ def _sentence(error: Exception) -> str:
     return f"{type(error).__name__}: {error} (python -X dev -m fastnn shows where)"
 
 
-def _say_warning(message: Warning | str, *_: object) -> None:
+def _say_warning(message: Warning | str, *_: object, **__: object) -> None:
     terminal.complain(str(message))

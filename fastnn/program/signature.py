@@ -58,7 +58,7 @@ class Kernel:
     accumulator : {"real", "float64", "none"}
         The dtype in which sums run; ``none`` where nothing is summed.
     tolerance : str
-        The class of its error bound, a key of the table in ``tests/tolerance.py``.
+        The class of its error bound, a key of ``CLASSES`` in ``tests/tolerance``.
     flops, bytes : callable
         Counts from the sizes by letter; bytes are in units of one element.
     saves : str

@@ -23,25 +23,31 @@ Array = npt.NDArray[Any]
 CHUNK = 1024
 
 
+def _quiet() -> np.errstate:
+    # What overflows becomes infinite or NaN and is found as such; a warning would say it twice.
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
+
+
 class ReferenceExecutable(Executable):
     """A Program interpreted op by op in NumPy."""
 
+    @_quiet()
     def predict(self, X: Array, out: Array, *, bfloat16: bool = False) -> None:
         """Write the predictions for `X` (B, I) into `out` (B, O); see the base class."""
         head = self.program.loss.head
-        with _quiet():
-            for rows in _chunks(len(X)):
-                scores = Pass(self, X[rows], bfloat16=bfloat16).forward()
-                if head == "softmax":
-                    kernels.softmax_forward(out[rows], scores)
-                else:
-                    kernels.activation_forward(out[rows], scores, head, 0.0)
+        for rows in _chunks(len(X)):
+            scores = Pass(self, X[rows], bfloat16=bfloat16).forward()
+            if head == "softmax":
+                kernels.softmax_forward(out[rows], scores)
+            else:
+                kernels.activation_forward(out[rows], scores, head, 0.0)
 
+    @_quiet()
     def evaluate(self, batch: Batch) -> tuple[float, float]:
         """Return the mean loss with penalties, and the share of right outputs."""
-        with _quiet():
-            return self._batch_loss(batch, None, None, None)
+        return self._batch_loss(batch, None, None, None)
 
+    @_quiet()
     def loss_and_gradient(
         self,
         batch: Batch,
@@ -54,11 +60,10 @@ class ReferenceExecutable(Executable):
     ) -> float:
         """Return the mean loss with penalties, and set its gradient; see the base class."""
         statistics = np.zeros_like(self.states) if training else None
-        with _quiet():
-            return self._batch_loss(
-                batch, gradient, input_gradient, statistics, seed=seed, step=step
-            )[0]
+        told = self._batch_loss(batch, gradient, input_gradient, statistics, seed=seed, step=step)
+        return told[0]
 
+    @_quiet()
     def run_steps(
         self,
         batch: Batch,
@@ -71,20 +76,6 @@ class ReferenceExecutable(Executable):
         hits: npt.NDArray[np.float64],
     ) -> int:
         """Take training steps, one for each learning rate; see the base class."""
-        with _quiet():
-            return self._steps(batch, order, batch_size, state, learning_rates, seed, losses, hits)
-
-    def _steps(
-        self,
-        batch: Batch,
-        order: npt.NDArray[np.int64] | None,
-        batch_size: int,
-        state: OptimizerState,
-        learning_rates: npt.NDArray[np.float64],
-        seed: int,
-        losses: npt.NDArray[np.float64],
-        hits: npt.NDArray[np.float64],
-    ) -> int:
         rows = np.arange(len(batch)) if order is None else order
         gradient, statistics = np.empty_like(self.parameters), np.zeros_like(self.states)
         for s, rate in enumerate(learning_rates):
@@ -244,11 +235,6 @@ class ReferenceBackend(Backend):
     def compile(self, program: Program, dtype: np.dtype[Any], threads: int) -> Executable:
         """Return the Program as an Executable with parameters of 0."""
         return ReferenceExecutable(program, dtype, threads)
-
-
-def _quiet() -> np.errstate:
-    # What overflows becomes infinite or NaN and is found as such; a warning would say it twice.
-    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 def _chunks(rows: int, most: int = CHUNK) -> Iterator[slice]:

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from fastnn import metrics
 from fastnn.activations import FORMULAS
 from fastnn.backends.reference.philox import philox4x32
+
+# One table of kernels, whose rows stand in two files: every name of the other belongs here too.
 from fastnn.backends.reference.update_kernels import *  # noqa: F403
 from fastnn.losses import LOSSES, CrossEntropy, Huber, Loss, Quantile
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from fastnn.errors import MissingDependency
 
@@ -165,7 +165,7 @@ def _walk(path: Path, separator: str) -> tuple[list[str], str, int]:
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-        binary: BinaryIO = gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[assignment]
+        binary = gzip.GzipFile(fileobj=file) if packed else file
         try:
             lines = TextIOWrapper(binary, encoding="utf-8-sig", newline="")
             return _walk_lines(_lines(lines, place), place, separator)

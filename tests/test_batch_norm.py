@@ -1,23 +1,20 @@
-"""Batch norm, max-norm, and the losses of quantiles, counts and margins, as users meet them."""
+"""Batch norm: what moves its running statistics, what uses them, and where they are kept."""
 
 import copy
 import pickle
 
 import numpy as np
 import pytest
-from sklearn.linear_model import PoissonRegressor
+import small_network
+from small_network import X, Y, bits, fit
 
 import fastnn as fn
 from fastnn import backends
-from fastnn.backends import Batch, get
+from fastnn.backends import Batch
 from fastnn.errors import DivergenceError, ModelFileError
 
 pytestmark = pytest.mark.parametrize("backend", backends.available())
 
-RNG = np.random.default_rng(0)
-X = RNG.normal(1.5, 2.0, (50, 4))
-Y = RNG.normal(size=(50, 2))
-SIGNS = np.where(X[:, 0] + 0.3 * RNG.normal(size=50) > 1.5, 1, -1)
 LAYERS = [
     fn.Dense(6, "tanh"),
     fn.BatchNorm(),
@@ -27,19 +24,7 @@ LAYERS = [
 
 
 def network(backend, layers=LAYERS, **options):
-    options = {"input_size": 4, "dtype": "float64", "seed": 1, **options}
-    return fn.Network(layers, backend=backend, **options)
-
-
-def bits(net):
-    return net.parameters_vector.tobytes() + net.states_vector.tobytes()
-
-
-def fit(net, y=Y, **options):
-    return net.fit(X, y, **{"batch_size": 16, "progress": False, **options})
-
-
-# -- batch norm ----------------------------------------------------------------------------------
+    return small_network.network(backend, layers, **options)
 
 
 def test_running_statistics_begin_at_0_and_1_and_are_no_parameters(backend):
@@ -240,192 +225,3 @@ def test_a_long_batch_has_one_mean_and_one_variance(backend, rows):
 def test_arguments_of_a_batch_norm_are_checked(backend, argument):
     with pytest.raises(ValueError, match=f"{next(iter(argument))} of BatchNorm"):
         fn.BatchNorm(**argument)
-
-
-# -- max-norm ------------------------------------------------------------------------------------
-
-
-def norms(net, name):
-    return np.linalg.norm(net.parameters[name], axis=0)
-
-
-def test_no_column_is_longer_than_its_max_norm_after_a_step(backend):
-    layers = [fn.Dense(8, "relu", max_norm=0.7), fn.Gated(5, max_norm=0.5), fn.Dense(2)]
-    net = network(backend, layers, optimizer=fn.SGD(0.003))
-    net.parameters["0.bias"][...] = 5
-    assert (norms(net, "0.weight") > 0.7).any()
-    fit(net)
-    for name, limit in (("0.weight", 0.7), ("1.weight", 0.5), ("1.gate_weight", 0.5)):
-        assert (norms(net, name) <= limit * (1 + 1e-12)).all()
-        assert (norms(net, name) > limit * (1 - 1e-12)).any()
-    assert (norms(net, "2.weight") > 0.7).any()
-    assert (net.parameters["0.bias"] > 1).any()
-
-
-def test_a_max_norm_only_scales_what_is_too_long(backend):
-    free, held = (network(backend, [fn.Dense(2, max_norm=m)]) for m in (None, 0.9))
-    for net in (free, held):
-        net.parameters["0.weight"][...] = [[3, 0.1], [4, 0.1], [0, 0.1], [0, 0.1]]
-        net.train_batch(X, Y)
-    long, short = free.parameters["0.weight"].T
-    np.testing.assert_allclose(
-        held.parameters["0.weight"][:, 0], 0.9 * long / np.linalg.norm(long), rtol=1e-13
-    )
-    assert (held.parameters["0.weight"][:, 1] == short).all()
-
-
-def test_weights_that_have_diverged_are_not_hidden_by_a_max_norm(backend):
-    for value in (np.inf, np.nan, 1e200):
-        W = np.array([[value, 3.0], [1.0, 4.0]])
-        with np.errstate(over="ignore"):
-            get(backend).kernels.max_norm(W, 1.0)
-        np.testing.assert_array_equal(W[:, 0], [value, 1.0])
-        np.testing.assert_allclose(W[:, 1], [0.6, 0.8], rtol=1e-15)
-
-
-def test_a_max_norm_must_be_above_0(backend):
-    with pytest.raises(ValueError, match="max_norm of Dense must be above 0, got 0"):
-        fn.Dense(3, max_norm=0)
-
-
-# -- losses --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("q", [0.1, 0.5, 0.9])
-def test_the_quantile_loss_finds_the_quantile(backend, q):
-    y = np.random.default_rng(3).exponential(size=301)
-    net = network(
-        backend,
-        [fn.Dense(1)],
-        input_size=1,
-        loss=fn.Quantile(q),
-        optimizer=fn.SGD(fn.schedules.Cosine(0.5, length=400)),
-    )
-    net.fit(np.zeros((301, 1)), y, epochs=400, batch_size=301, progress=False)
-    assert net.predict([[0.0]])[0, 0] == pytest.approx(np.quantile(y, q), abs=0.02)
-
-
-def test_half_the_absolute_error_is_the_quantile_loss_of_a_half(backend):
-    absolute = network(backend, [fn.Dense(2, "tanh")], loss="mae")
-    pinball = network(backend, [fn.Dense(2, "tanh")], loss="quantile")
-    for one, two in zip(
-        (absolute.evaluate(X, Y)["loss"], *absolute.loss_and_gradients(X, Y)[1].values()),
-        (pinball.evaluate(X, Y)["loss"], *pinball.loss_and_gradients(X, Y)[1].values()),
-        strict=True,
-    ):
-        np.testing.assert_allclose(one, 2 * two, rtol=1e-13)
-
-
-def test_one_exp_neuron_reaches_unpenalised_poisson_regression(backend):
-    rng = np.random.default_rng(4)
-    rows = rng.normal(size=(400, 3))
-    counts = rng.poisson(np.exp(rows @ [0.5, -0.3, 0.2] + 0.4))
-    judge = PoissonRegressor(alpha=0, tol=1e-10, max_iter=1000).fit(rows, counts)
-    net = network(
-        backend, [fn.Dense(1, "exp")], input_size=3, loss="poisson", optimizer=fn.SGD(0.3)
-    )
-    net.fit(rows, counts, epochs=500, batch_size=400, progress=False)
-    np.testing.assert_allclose(net.parameters["0.weight"][:, 0], judge.coef_, atol=1e-6)
-    np.testing.assert_allclose(net.parameters["0.bias"], judge.intercept_, atol=1e-6)
-    np.testing.assert_allclose(net.predict(rows)[:, 0], judge.predict(rows), rtol=1e-5)
-
-
-def test_without_a_head_the_poisson_loss_has_log_rates(backend):
-    counts = np.abs(np.round(Y))
-    rates = network(backend, [fn.Dense(2, "exp")], loss="poisson")
-    logs = network(backend, [fn.Dense(2)], loss="poisson")
-    logs.parameters_vector = 0.1 * rates.parameters_vector
-    rates.parameters_vector = logs.parameters_vector
-    np.testing.assert_allclose(np.exp(logs.predict(X)), rates.predict(X), rtol=1e-12)
-    assert logs.evaluate(X, counts)["loss"] == rates.evaluate(X, counts)["loss"]
-    assert list(rates.evaluate(X, counts)) == ["loss", "r2"]
-    assert list(logs.evaluate(X, counts)) == ["loss"]  # log rates are no estimates of counts
-
-
-def test_an_exp_head_alone_does_not_mean_counts(backend):
-    net = network(backend, [fn.Dense(2, "exp")])
-    assert net.loss == fn.MeanSquaredError()
-    net.train_batch(X, Y)  # negative targets are fine
-
-
-def test_the_hinge_loss_separates_with_a_margin(backend):
-    y = np.where(X[:, 0] + X[:, 1] > 3.0, 1, -1)
-    gap = np.abs(X[:, 0] + X[:, 1] - 3.0) > 0.3
-    net = network(backend, [fn.Dense(1)], loss="hinge", optimizer=fn.Adam(0.2))
-    history = net.fit(X[gap], y[gap], epochs=300, batch_size=50, progress=False)
-    assert history["accuracy"][-1] == net.evaluate(X[gap], y[gap])["accuracy"] == 1.0
-    margins = net.predict(X[gap])[:, 0] * y[gap]
-    assert margins.min() > 0.9
-    assert history["loss"][-1] < 0.02
-
-
-def test_labels_0_and_1_are_taken_as_signs(backend):
-    whole, zeros = (network(backend, [fn.Dense(1)], loss="hinge") for _ in range(2))
-    fit(whole, SIGNS, class_weight={-1: 3.0})
-    for labels in (SIGNS > 0, (SIGNS > 0).astype(np.uint8), (SIGNS[:, None] + 1) / 2):
-        other = copy.deepcopy(zeros)
-        fit(other, labels, class_weight={0: 3.0})
-        assert bits(other) == bits(whole)
-        assert other.evaluate(X, labels) == whole.evaluate(X, SIGNS)
-    balanced = network(backend, [fn.Dense(1)], loss="hinge")
-    fit(balanced, SIGNS, class_weight="balanced")
-    assert bits(balanced) != bits(whole)
-
-
-def test_the_accuracy_of_the_hinge_loss_is_the_share_of_right_signs(backend):
-    y = np.where(Y > 0, 1, -1)
-    net = network(backend, [fn.Dense(3, "tanh"), fn.Dense(2)], loss="hinge")
-    scores = net.predict(X)
-    told = net.evaluate(X, y)
-    assert told["accuracy"] == pytest.approx(np.mean((scores > 0) == (y > 0)), rel=1e-12)
-    assert told["loss"] == pytest.approx(np.maximum(0, 1 - y * scores).mean(), rel=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("loss", "y", "message"),
-    [
-        ("poisson", [[0, 1], [2, -3]], "y must be at least 0 for poisson, got -3.0 in row 1"),
-        ("hinge", [[1, -1], [2, 1]], "y must hold -1 and 1, or 0 and 1, for hinge, got 2.0 in row"),
-        ("hinge", [[1, -1], [0, 1]], "y holds -1, and 0 in row 1, column 0"),
-    ],
-)
-def test_targets_that_do_not_fit_are_named(backend, loss, y, message):
-    net = network(backend, [fn.Dense(2)], loss=loss)
-    before = bits(net)
-    with pytest.raises(ValueError, match=message):
-        net.fit(X[:2], y, progress=False)
-    assert bits(net) == before
-
-
-@pytest.mark.parametrize(("loss", "head"), [("hinge", "sigmoid"), ("poisson", "relu")])
-def test_a_loss_that_does_not_go_with_the_head_is_refused(backend, loss, head):
-    with pytest.raises(ValueError, match=f"{loss} goes with .* not with {head}"):
-        network(backend, [fn.Dense(1, head)], loss=loss)
-
-
-@pytest.mark.parametrize("quantile", [0, 1, -0.5, 2.0])
-def test_a_quantile_lies_between_0_and_1(backend, quantile):
-    with pytest.raises(ValueError, match="quantile must be above 0 and below 1"):
-        fn.Quantile(quantile)
-
-
-@pytest.mark.parametrize("optimizer", [fn.Adagrad(0.3), fn.NAdam(0.02), fn.Lion(0.003)], ids=str)
-def test_every_new_optimizer_learns_xor(backend, optimizer):
-    rows, labels = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
-    layers = [fn.Dense(8, "tanh"), fn.Dense(2, "softmax")]
-    net = network(backend, layers, input_size=2, optimizer=optimizer)
-    net.fit(rows, labels, epochs=400, batch_size=4, progress=False)
-    assert net.predict(rows).argmax(axis=1).tolist() == labels
-
-
-def test_digits_are_learned_through_batch_norm(backend):
-    data = fn.data.load_digits()
-    layers = [fn.Dense(48, max_norm=3.0), fn.BatchNorm(), fn.Activation("relu")]
-    layers += [fn.Dropout(0.1), fn.Dense(10, "softmax")]
-    rate = fn.schedules.OneCycle(0.01, length=8)
-    net = fn.Network(layers, optimizer=fn.NAdam(rate), backend=backend)
-    history = net.fit(
-        data.X_train, data.y_train, epochs=8, batch_size=64, progress=False,
-        validation_data=(data.X_test, data.y_test),
-    )  # fmt: skip
-    assert history["val_accuracy"][-1] > 0.96
