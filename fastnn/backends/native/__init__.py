@@ -30,6 +30,10 @@ class NativeExecutable(Executable):
         self._fast = _core.FastRoad(self._engine, program, self.parameters, self.states)
         self._kept: tuple[object, Array, _core.FastRoad] = None, self.parameters, self._fast
 
+    def all_finite(self, vector: Array) -> bool:
+        """Tell whether parameters, states or moments are finite."""
+        return _core.first_nonfinite_of(vector) < 0
+
     def new_state(self, optimizer: Optimizer) -> OptimizerState:
         """Return the state of an optimizer that has taken no step."""
         state = super().new_state(optimizer)
