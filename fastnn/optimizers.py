@@ -7,6 +7,7 @@ for biases). All arrays are of one shape and dtype.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, ClassVar
@@ -73,7 +74,7 @@ class Optimizer:
         value = checks.real_number(name, getattr(self, name), low, high, **strict)
         object.__setattr__(self, name, value)
 
-    @property
+    @functools.cached_property
     def schedule(self) -> schedules.Schedule:
         """The learning rate as a schedule."""
         return schedules.get(self.learning_rate)

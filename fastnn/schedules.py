@@ -7,7 +7,6 @@ counted in optimizer steps or in epochs (with their fraction), whichever ``unit`
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, NamedTuple
@@ -79,6 +78,11 @@ class Schedule:
         if self.unit not in ("epoch", "step"):
             raise unknown_name("unit of time", self.unit, ("epoch", "step"))
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether every rate is `initial`."""
+        return False
+
     def rates(self, steps: npt.NDArray[Any], epochs: Array) -> Array:
         """Return the learning rate of every step.
 
@@ -123,6 +127,11 @@ class Schedule:
 @dataclass(frozen=True)
 class Constant(Schedule):
     """The same rate always, after the warm-up."""
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether every rate is `initial`; a class that is made from this one may do anything."""
+        return type(self) is Constant and self.warmup == 0
 
     def factor(self, time: Array) -> Array:
         """Return the rate over the initial rate, `time` units after the warm-up."""
@@ -358,9 +367,4 @@ def get(learning_rate: float | Schedule) -> Schedule:
     """Return the schedule for a number (constant) or the schedule itself."""
     if isinstance(learning_rate, Schedule):
         return learning_rate
-    return _constant(checks.real_number("learning_rate", learning_rate, 0))
-
-
-@functools.lru_cache
-def _constant(rate: float) -> Constant:
-    return Constant(rate)  # immutable, and asked for in every epoch
+    return Constant(checks.real_number("learning_rate", learning_rate, 0))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from fastnn.backends import Batch, Executable, OptimizerState
 from fastnn.callbacks import Callback, Run
 from fastnn.errors import DivergenceError
+from fastnn.progress import drawn_bar
 
 __all__ = ["History", "TrainingState", "take_step", "train", "try_step"]
 
@@ -138,21 +139,21 @@ def train(
     started = time.perf_counter()
     history = History(run.metric_names, state.epochs + 1)
     run.epoch, run.step = state.epochs, state.optimizer.step
-    rows = np.arange(len(batch), dtype=np.int64)
     schedule = state.optimizer.optimizer.schedule
     schedule.check(run.metric_names)
     for callback in callbacks:
         callback.on_fit_begin(run)
-    steps = -(-len(rows) // batch_size)
-    with _bar(progress, epochs * steps) as bar:
-        for number in range(epochs):
+    passes = _Passes(run, executable, state, batch, batch_size, shuffle, seed)
+    with drawn_bar(epochs, passes.steps, passes.done) if progress else nullcontext() as bar:
+        # The bar is told before the others, who may print.
+        told = callbacks if bar is None else [bar, *callbacks]
+        for _ in range(epochs):
             if run.stop_reason is not None:
                 break
-            epoch = _Epoch(run, executable, state, batch, rows, batch_size, shuffle, seed)
-            bar.set_description(f"epoch {number + 1}/{epochs}")
-            for callback in callbacks:
+            passes.begin()
+            for callback in told:
                 callback.on_epoch_begin(run)
-            metrics = epoch.run_all(callbacks, bar)
+            metrics = passes.run_all(told)
             if metrics is None:  # a callback ended it between two calls
                 break
             if validation is not None:
@@ -161,9 +162,7 @@ def train(
             run.metrics = {name: metrics[name] for name in run.metric_names}
             history.append(run.metrics)
             state.optimizer.plateau = schedule.observe(state.optimizer.plateau, run.metrics)
-            if not bar.disable:
-                bar.set_postfix_str(" ".join(f"{k} {v:.4f}" for k, v in run.metrics.items()))
-            for callback in callbacks:
+            for callback in told:
                 callback.on_epoch_end(run)
     for callback in callbacks:
         callback.on_fit_end(run)
@@ -172,8 +171,16 @@ def train(
     return history
 
 
-class _Epoch:
-    """One pass over the rows, in native calls of many steps."""
+class _Passes:
+    """The passes over the rows, in native calls of many steps; their arrays are made once.
+
+    Attributes
+    ----------
+    steps : int
+        Steps of an epoch.
+    done : int
+        Those that the current epoch has taken; at first, those of the epoch that was broken off.
+    """
 
     def __init__(
         self,
@@ -181,40 +188,41 @@ class _Epoch:
         executable: Executable,
         state: TrainingState,
         batch: Batch,
-        rows: npt.NDArray[np.int64],
         batch_size: int,
         shuffle: bool,
         seed: int,
     ) -> None:
         self.run, self.executable, self.state, self.batch = run, executable, state, batch
-        self.batch_size, self.seed = batch_size, seed
-        self.order = rows
-        if shuffle:
-            # A pure function of seed and epoch: a run that goes on draws what it would have drawn.
-            self.order = np.random.default_rng([seed, state.epochs]).permutation(rows)
-        self.steps = -(-len(rows) // batch_size)
-        same = state.cursor[:2] == (len(rows), batch_size)
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.order = np.arange(len(batch), dtype=np.int64)
+        self.steps = -(-len(batch) // batch_size)
+        same = state.cursor[:2] == (len(batch), batch_size)
         self.done = state.cursor[2] if same and state.cursor[2] < self.steps else 0
-        self.first = self.done
         self.losses, self.hits = np.empty(self.steps), np.empty(self.steps)
+        self.shares = np.empty(0)
         # Kept for the one case that the backend cannot undo: an update that itself overflowed.
-        self.finite = executable.parameters.copy(), executable.states.copy()
-        run.epoch = state.epochs + 1
+        self.finite = np.empty_like(executable.parameters), np.empty_like(executable.states)
 
-    def run_all(self, callbacks: Sequence[Callback], bar: Any) -> dict[str, float] | None:
+    def begin(self) -> None:
+        """Make ready for the next epoch, or for what is left of one that was broken off."""
+        self.first = self.done = self.done % self.steps
+        if self.shuffle:
+            self.executable.draw_order(self.order, self.seed, self.state.epochs)
+        parameters, states = self.finite
+        parameters[...], states[...] = self.executable.parameters, self.executable.states
+        self.run.epoch = self.state.epochs + 1
+
+    def run_all(self, callbacks: Sequence[Callback]) -> dict[str, float] | None:
         """Take all steps; return the metrics, or None when a callback ended the run."""
         watchers = [c for c in callbacks if type(c).on_steps_end is not Callback.on_steps_end]
-        watched = bool(watchers) or not bar.disable
-        pace = 16 if watched else self.steps
-        bar.update(self.done)
+        pace = 16 if watchers else self.steps
         while self.done < self.steps:
             count = self._until_due(min(pace, self.steps - self.done), watchers)
             started = time.perf_counter()
             self._call(count)
-            if watched and count == pace:
+            if watchers and count == pace:
                 elapsed = max(time.perf_counter() - started, 1e-6)
                 pace = max(1, int(count * min(4.0, WATCHED_SECONDS / elapsed)))
-            bar.update(count)
             for callback in watchers:
                 callback.on_steps_end(self.run)
             if self.run.stop_reason is not None and self.done < self.steps:
@@ -230,11 +238,9 @@ class _Epoch:
     def _call(self, count: int) -> None:
         """Take some steps in one native call."""
         first, state = self.done, self.state
-        steps = state.optimizer.step + np.arange(count, dtype=np.int64)
-        epochs = state.optimizer.epochs + (first + np.arange(count)) / self.steps
+        rates = state.optimizer.rates(count, first, self.steps)
         schedule = state.optimizer.optimizer.schedule
-        rates = state.optimizer.rates(steps, epochs)
-        if first == self.first and not rates.any() and schedule.initial > 0:
+        if first == self.first and not rates[0] and schedule.initial > 0 and not rates.any():
             warnings.warn(
                 f"the learning rate is 0: the schedule {schedule} is over, and nothing is learned; "
                 "set net.optimizer to start afresh",
@@ -271,15 +277,20 @@ class _Epoch:
 
     def _metrics(self) -> dict[str, float]:
         """Return the means over the rows, each batch counting by its weight."""
-        ends = np.arange(self.first, self.steps) * self.batch_size
-        if self.batch.weight is None:
-            mass = np.full(len(ends), float(self.batch_size))
-            mass[-1] = len(self.order) - ends[-1]
-        else:
-            mass = np.add.reduceat(self.batch.weight[self.order].astype(np.float64), ends)
-        mass /= mass.sum()
-        loss, share = mass @ self.losses[self.first :], mass @ self.hits[self.first :]
+        first = self.first
+        if self.batch.weight is not None or len(self.shares) != self.steps - first:
+            self.shares = self._shares()
+        loss, share = self.shares @ self.losses[first:], self.shares @ self.hits[first:]
         return {"loss": float(loss), "accuracy": float(share)}
+
+    def _shares(self) -> npt.NDArray[np.float64]:
+        """Return what every batch of the epoch counts, of a sum of 1."""
+        starts = np.arange(self.first, self.steps) * self.batch_size
+        if self.batch.weight is None:
+            mass = np.diff(starts, append=len(self.order)).astype(np.float64)
+        else:
+            mass = np.add.reduceat(self.batch.weight[self.order].astype(np.float64), starts)
+        return mass / mass.sum()
 
 
 def take_step(executable: Executable, state: TrainingState, batch: Batch, seed: int) -> float:
@@ -324,35 +335,13 @@ def try_step(
 def _is_finite(executable: Executable, state: OptimizerState) -> bool:
     """Tell whether all that training changes is finite: a mean square overflows before the rest."""
     vectors = executable.parameters, executable.states, state.moments
-    return all(bool(np.isfinite(vector).all()) for vector in vectors)
+    return all(map(executable.all_finite, vectors))
 
 
 def _keep_finite(executable: Executable, state: OptimizerState, finite: Any) -> None:
     """Go back to what was kept where the current parameters or states are not finite."""
-    parameters, states = finite
-    if not (np.isfinite(executable.parameters).all() and np.isfinite(executable.states).all()):
-        executable.parameters[...], executable.states[...] = parameters, states
+    if not all(map(executable.all_finite, (executable.parameters, executable.states))):
+        executable.parameters[...], executable.states[...] = finite
         executable.changed()
-    if not np.isfinite(state.moments).all():
+    if not executable.all_finite(state.moments):
         state.moments[...] = 0
-
-
-def _bar(progress: bool, total: int) -> Any:
-    # None draws only where the output is a terminal.
-    return _bars()(total=total, unit="step", disable=None if progress else True, miniters=1)
-
-
-@functools.cache
-def _bars() -> Any:
-    """Return a tqdm without its thread, which even a bar that is not drawn would start.
-
-    Python warns who forks beside a thread. This one looks after bars whose steps get slower than
-    tqdm expected; with ``miniters=1`` it expects nothing, and looks at the clock at every step.
-    """
-    from tqdm.auto import tqdm  # loaded by the first fit, not by the import of fastnn
-
-    # Only the stubs of tqdm take a parameter; the class itself cannot be subscripted.
-    class Bar(tqdm):  # type: ignore[type-arg]
-        monitor_interval = 0
-
-    return Bar

@@ -20,7 +20,7 @@ FLOORS = {
     ),
     "lay out": "program",
     "run": "backends",
-    "train": "callbacks training",
+    "train": "callbacks progress training",
     "face": (
         "__init__ __main__ bench cli data distributed draw formats information inputs model "
         "network network_file sklearn summary"

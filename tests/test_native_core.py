@@ -6,11 +6,12 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from fastnn import backends, losses
+from fastnn import Network, backends, losses
 from fastnn import layers as fn
 from fastnn.optimizers import SGD, Adam, RMSprop
 from fastnn.program import lower
@@ -111,6 +112,17 @@ def test_training_in_order_and_by_number_have_the_same_bits():
     ]
     assert by_number.parameters.tobytes() == in_order.parameters.tobytes()
     np.testing.assert_array_equal(results[0][2:], results[1][2:])
+
+
+def test_fitting_keeps_one_copy_of_the_parameters_and_no_mask_of_them():
+    net = Network([fn.Dense(1000), fn.Dense(1000)], input_size=1000, backend="native")
+    rows = np.ones((2, 1000), np.float32)
+    net.fit(rows, rows, progress=False)
+    tracemalloc.start()
+    net.fit(rows, rows, progress=False)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.01 * net.parameters_vector.nbytes
 
 
 def test_eight_threads_predict_the_same_bits_at_once():

@@ -288,5 +288,5 @@ def test_rates_computed_ahead_are_those_of_their_steps(schedule):
             state.epochs += 1
         if step % 170 == 160:
             state.plateau = state.plateau._replace(scale=state.plateau.scale / 3)
-        (rate,) = state.rates(np.array([step]), np.array([float(state.epochs)]))
-        assert state.next_rate() == rate
+        (rate,) = schedule.rates(np.array([step]), np.array([float(state.epochs)]))
+        assert state.next_rate() == rate * state.plateau.scale

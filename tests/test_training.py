@@ -210,6 +210,27 @@ def test_a_row_of_weight_0_is_as_good_as_absent(backend):
     np.testing.assert_allclose(weighted.parameters_vector, fewer.parameters_vector, rtol=1e-12)
 
 
+@pytest.mark.parametrize("rows", [*range(1, 70), 1023, 1024, 1025, 1600, 65537])
+def test_the_order_of_an_epoch_is_numpys_permutation_of_its_seed_and_number(backend, rows):
+    executable = network(backend, input_size=4)._executable
+    order = np.empty(rows, np.int64)
+    for seed, epoch in [(0, 0), (3, 7), (2**63 + 1, 2**33)]:
+        executable.draw_order(order, seed, epoch)
+        expected = np.random.default_rng([seed, epoch]).permutation(rows)
+        np.testing.assert_array_equal(order, expected)
+
+
+def test_fitting_without_a_bar_loads_no_tqdm(backend):
+    script = f"""
+        import sys
+        import numpy as np, fastnn as fn
+        net = fn.Network([fn.Dense(1)], backend={backend!r})
+        net.fit(np.ones((40, 2)), np.ones(40), progress=False)
+        assert "tqdm" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=60)
+
+
 def test_class_weights_are_weights_of_the_rows(backend):
     by_class, by_row, balanced, by_hand = (network(backend) for _ in range(4))
     fit(by_class, class_weight={1: 3.0})

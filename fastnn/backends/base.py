@@ -72,14 +72,28 @@ class OptimizerState:
         first, epochs, scale, rates = self._ahead
         at = self.step - first
         if not 0 <= at < len(rates) or epochs != self.epochs or scale != self.plateau.scale:
-            at, steps = 0, np.arange(self.step, self.step + RATES_AHEAD)
-            rates = self.rates(steps, np.full(RATES_AHEAD, float(self.epochs))).tolist()
+            at, rates = 0, self.rates(RATES_AHEAD).tolist()
             self._ahead = self.step, self.epochs, self.plateau.scale, rates
         return rates[at]
 
-    def rates(self, steps: npt.NDArray[np.int64], epochs: Array) -> Array:
-        """Return the learning rate of every step; see `fastnn.schedules.Schedule.rates`."""
-        return self.optimizer.schedule.rates(steps, epochs) * self.plateau.scale
+    def rates(self, count: int, first: int = 0, steps: float = np.inf) -> Array:
+        """Return the learning rates of the next steps, of which there is at least one.
+
+        Parameters
+        ----------
+        count : int
+            How many.
+        first : int
+            Steps of the current epoch that were taken before.
+        steps : int, optional
+            Steps of an epoch. Where omitted, no step adds to the epochs done.
+        """
+        schedule = self.optimizer.schedule
+        if schedule.is_constant:
+            return np.full(count, schedule.initial * self.plateau.scale)
+        ahead = np.arange(count)
+        rates = schedule.rates(self.step + ahead, self.epochs + (first + ahead) / steps)
+        return rates * self.plateau.scale
 
 
 @dataclass(frozen=True)
@@ -163,6 +177,18 @@ class Executable(ABC):
     def state_view(self, state: State, flat: Array | None = None) -> Array:
         """Return the window of a state into a flat vector (that of the states)."""
         return (self.states if flat is None else flat)[state.offset : state.end]
+
+    def all_finite(self, vector: Array) -> bool:
+        """Tell whether parameters, states or moments are finite."""
+        return bool(np.isfinite(vector).all())
+
+    def draw_order(self, order: npt.NDArray[np.int64], seed: int, epoch: int) -> None:
+        """Set the order of rows in an epoch: a pure function of its length, the seed and the epoch.
+
+        So a run that goes on draws what it would have drawn. The order is that of NumPy's shuffle.
+        """
+        order[...] = np.arange(len(order))
+        np.random.Generator(np.random.PCG64([seed, epoch])).shuffle(order)
 
     def new_state(self, optimizer: Optimizer) -> OptimizerState:
         """Return the state of an optimizer that has taken no step."""

@@ -20,6 +20,9 @@ __all__ = ["BACKEND", "NativeBackend", "NativeExecutable"]
 
 Array = npt.NDArray[Any]
 
+# Above it NumPy shuffles by longer random numbers.
+SHUFFLED_ROWS = 2**32
+
 
 class NativeExecutable(Executable):
     """A Program run by the C core; what the methods promise stands in the base class."""
@@ -29,6 +32,17 @@ class NativeExecutable(Executable):
         self._engine = _core.Engine(program, dtype.name, threads)
         self._fast = _core.FastRoad(self._engine, program, self.parameters, self.states)
         self._kept: tuple[object, Array, _core.FastRoad] = None, self.parameters, self._fast
+
+    def all_finite(self, vector: Array) -> bool:
+        """Tell whether parameters, states or moments are finite."""
+        return _core.first_nonfinite_of(vector) < 0
+
+    def draw_order(self, order: npt.NDArray[np.int64], seed: int, epoch: int) -> None:
+        """Set the order of rows in an epoch; see the base class."""
+        if len(order) <= SHUFFLED_ROWS:
+            _core.shuffle(order, np.random.PCG64([seed, epoch]).random_raw)
+        else:
+            super().draw_order(order, seed, epoch)
 
     def new_state(self, optimizer: Optimizer) -> OptimizerState:
         """Return the state of an optimizer that has taken no step."""

@@ -190,3 +190,53 @@ cdef fnn_optimizer _optimizer(o) except *:
         step=0,
         product=1,
     )
+
+
+# -- the order of rows ----------------------------------------------------------------------------
+
+# Random words drawn at once: they stay in the cache, and the call costs little beside them.
+cdef int64_t WORDS_AHEAD = 1024
+
+
+def shuffle(int64_t[::1] order, draw):
+    """Set `order` to the numbers from 0 on, and shuffle them as NumPy does with a PCG64.
+
+    NumPy draws again where a number is too large. No processor foretells whether it will, which is
+    half of the time of a shuffle: here such a number exchanges an element with itself.
+
+    Parameters
+    ----------
+    order : ndarray of int64
+        Of at most 2**32 elements, above which NumPy takes whole words.
+    draw : callable
+        ``random_raw`` of the PCG64. Of a word, NumPy takes the lower half first.
+    """
+    cdef const uint64_t[::1] words
+    cdef int64_t count = order.shape[0]
+    cdef int64_t last = count - 1
+    for i in range(count):
+        order[i] = i
+    while last > 0:
+        words = draw(min(WORDS_AHEAD, last))
+        last = _exchange(&order[0], last, &words[0], words.shape[0])
+
+
+cdef int64_t _exchange(
+    int64_t *order, int64_t last, const uint64_t *words, int64_t count
+) noexcept nogil:
+    """Go on with the shuffle of Fisher and Yates from the element `last`; return the next one."""
+    cdef int64_t half = 0
+    cdef int64_t mask, number, other, kept
+    while last > 0 and half < 2 * count:
+        mask = 1
+        while mask < last:
+            mask = 2 * mask + 1
+        while last > mask >> 1 and half < 2 * count:
+            number = words[half >> 1] >> 32 * (half & 1) & mask
+            half += 1
+            other = min(number, last)
+            kept = order[last]
+            order[last] = order[other]
+            order[other] = kept
+            last -= number <= last
+    return last

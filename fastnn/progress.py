@@ -1,0 +1,71 @@
+"""The bar of a training run."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fastnn.callbacks import Callback, Run
+
+__all__ = ["drawn_bar"]
+
+
+class _Bar(Callback):
+    """Moves a tqdm on by the steps of a run."""
+
+    def __init__(self, bar: Any, epochs: int, done: int) -> None:
+        self.bar, self.epochs, self.epoch = bar, epochs, 0
+        bar.update(done)
+
+    def on_epoch_begin(self, run: Run) -> None:
+        """Show the number of the epoch."""
+        self.epoch, self.step = self.epoch + 1, run.step
+        self.bar.set_description(f"epoch {self.epoch}/{self.epochs}")
+
+    def on_steps_end(self, run: Run) -> None:
+        """Move on."""
+        self.bar.update(run.step - self.step)
+        self.step = run.step
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Show the metrics."""
+        self.bar.set_postfix_str(" ".join(f"{k} {v:.4f}" for k, v in run.metrics.items()))
+
+
+@contextmanager
+def drawn_bar(epochs: int, steps: int, done: int) -> Iterator[Callback | None]:
+    """Draw a bar where the output is a terminal, as long as the context lasts.
+
+    Parameters
+    ----------
+    epochs, steps : int
+        Epochs of the run, and steps of each.
+    done : int
+        Steps of the first epoch that were taken before.
+
+    Yields
+    ------
+    Callback or None
+        What has to be told of the run, None where nothing is drawn.
+    """
+    # None draws only where the output is a terminal.
+    with _bars()(total=epochs * steps, unit="step", disable=None, miniters=1) as bar:
+        yield None if bar.disable else _Bar(bar, epochs, done)
+
+
+@functools.cache
+def _bars() -> Any:
+    """Return a tqdm without its thread, which even a bar that is not drawn would start.
+
+    Python warns who forks beside a thread. This one looks after bars whose steps get slower than
+    tqdm expected; with ``miniters=1`` it expects nothing, and looks at the clock at every step.
+    """
+    from tqdm.auto import tqdm  # loaded by the first bar, not by the import of fastnn
+
+    # Only the stubs of tqdm take a parameter; the class itself cannot be subscripted.
+    class Bar(tqdm):  # type: ignore[type-arg]
+        monitor_interval = 0
+
+    return Bar
