@@ -146,7 +146,8 @@ def test_only_slots_with_a_buffer_count_in_its_width():
     assert (made.buffers, made.buffer_ld, made.widest_input) == (1, 32, 784)
     wide = lower([fn.Dense(30), fn.Dense(1000)], 784, None)
     assert plan(wide, 4).buffer_ld == 32
-    assert plan(lower([fn.Dense(1000)], 784, None), 4)[4:7] == (0, 0, 784)
+    alone = plan(lower([fn.Dense(1000)], 784, None), 4)
+    assert (alone.buffers, alone.buffer_ld, alone.widest_input) == (0, 0, 784)
 
 
 @pytest.mark.parametrize(
@@ -177,9 +178,13 @@ def test_what_depends_on_a_parameter_is_trainable():
 
 
 def test_batch_norms_couple_rows_and_a_max_norm_limits_norms():
-    assert planned([fn.LayerNorm()])[1][2:4] == (False, False)
-    assert planned([fn.Residual([fn.BatchNorm()])])[1][2:4] == (True, False)
-    assert planned([fn.Dense(8, max_norm=2.0)])[1][2:4] == (False, True)
+    def ties(*layers):
+        _, made = planned(list(layers))
+        return made.couples_rows, made.limits_norms
+
+    assert ties(fn.LayerNorm()) == (False, False)
+    assert ties(fn.Residual([fn.BatchNorm()])) == (True, False)
+    assert ties(fn.Dense(8, max_norm=2.0)) == (False, True)
 
 
 @pytest.mark.parametrize("element", [4, 8])
@@ -273,6 +278,51 @@ def test_nothing_is_overwritten_before_its_last_reader(layers, end):
     for slot, place in enumerate(made.places):
         assert made.places[place.home].home == place.home >= slot
         assert made.places[place.source].source == place.source
+
+
+def lie_apart(places, size):
+    """Whether the places (begin, length) fill so much memory, on cache lines, without overlap."""
+    at = 0
+    for begin, length in sorted(places):
+        if begin != at or begin % 16:
+            return False
+        at += length
+    return at == size
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(lists_of_layers(5), st.sampled_from(ENDS))
+def test_the_slots_of_a_step_lie_apart_and_the_input_behind_them(layers, end):
+    made = plan(lower([*layers[0], *end], 5, None), 4)
+    own = [place for slot, place in enumerate(made.places) if place.home == slot > 0]
+    assert lie_apart([(place.offset, place.ld) for place in own], made.slot_size)
+    assert made.places[0].offset == made.slot_size
+    for place in made.places:
+        home = made.places[place.home]
+        assert (place.offset, place.ld) == (home.offset, home.ld)
+
+
+@pytest.mark.parametrize("element", [4, 8])
+@pytest.mark.parametrize("width", [1, 10, 100, 3000])
+def test_blocks_cover_every_parameter_once(width, element):
+    layers = [fn.Dense(width, "relu"), fn.LayerNorm(), fn.Dense(70, max_norm=1.0), fn.BatchNorm()]
+    program, made = planned([*layers, fn.Gated(20, "swiglu")], 700, element)
+    scratch = set()
+    for number, op in enumerate(program.ops):
+        own = [block for block in made.blocks if block.op == number]
+        assert bool(own) == bool(op.parameters)
+        if not own:
+            continue
+        weight, *others = (program.parameters[p] for p in op.parameters)
+        assert [block.first for block in own] == list(range(0, weight.rows, own[0].rows))
+        assert own[-1].first + own[-1].rows == weight.rows
+        assert len(own) == 1 or own[0].rows % 16 == 0
+        assert len(own) == 1 or weight.max_norm == 0
+        assert len(own) <= 16 or own[0].rows * weight.stride * element >= 2**17 - 2**15
+        assert {block[3:] for block in own} == {own[0][3:]}
+        scratch.add((own[0].weight, own[0].rows * weight.stride))
+        scratch |= {(own[0].bias, other.stride) for other in others}
+    assert lie_apart(scratch, made.scratch_size)
 
 
 # dense 1, relu 2, layer_norm 3, dense 4, add 5 of 2 and 4, dense 6, tanh 7, dropout 8, dense 9
