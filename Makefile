@@ -14,14 +14,15 @@ $(PYTHON) -m venv $(1) || { echo "$(PYTHON) -m venv failed: install venv (on Deb
 python3-venv) or name another Python, for example PYTHON=python3.12" >&2; exit 1; }
 endef
 
-.PHONY: help demo test test-tsan test-sanitized test-exhaustive coverage bench bench-kernels \
-    bench-scaling bench-write lint format build clean FORCE
+.PHONY: help demo test test-tsan test-sanitized test-exhaustive test-aarch64 arm-tools coverage \
+    bench bench-kernels bench-scaling bench-write lint format build clean FORCE
 .NOTPARALLEL:
 help:
 	@echo 'make demo     train the first network, in a venv of its own'
 	@echo 'make test     build the wheel, install it, test it   (TESTS=tests/test_x.py ARGS="-k name")'
 	@echo 'make test-tsan the thread pool under ThreadSanitizer'
 	@echo 'make test-sanitized   the C core under AddressSanitizer, on every code path (gcc; slow)'
+	@echo 'make test-aarch64     the path of ARM, on an emulated processor   (Debian and Ubuntu; slow)'
 	@echo 'make test-exhaustive  exp, tanh and the others at every float32 (ARGS=exp: one)'
 	@echo 'make coverage make test, and which lines of Python no test ran'
 	@echo 'make lint     ruff, mypy, cython-lint, clang-format'
@@ -86,6 +87,45 @@ test-sanitized: .venv-test/.installed
 # Every function on every path at all 2**32 numbers: some minutes a function on one core.
 test-exhaustive:
 	$(PYTHON) tests/ulp.py $(ARGS)
+
+# The path of ARM on an emulated processor, whose packages come from the distribution: they are
+# unpacked below build, and nothing is installed. setup.py runs there too, and calls the compiler of
+# this machine. Tests of the reference, which is the same everywhere, are left out.
+ARM = $(CURDIR)/build/aarch64
+ARM_TOOLS = aarch64-linux-gnu-gcc qemu-aarch64 apt-get dpkg-deb
+ARM_APT = apt-get -qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 \
+    -o Dir::State=$(ARM)/apt -o Dir::State::status=/dev/null -o Dir::Cache=$(ARM)/apt
+ARM_WHEELS = $(foreach tag,_2_28 _2_27 _2_17 2014,--platform manylinux$(tag)_aarch64) \
+    cython hypothesis 'numpy>=2.0' pytest pytest-timeout setuptools tqdm
+test-aarch64: TESTS = $(patsubst %,tests/test_%.py,kernels_oracle kernels_equivalence kernels_tiles \
+    kernels_denormals philox vecmath same_bits)
+test-aarch64: arm-tools $(ARM)/.unpacked .venv-test/.installed
+	@mkdir -p build/test-run
+	cd build/test-run && $(CURDIR)/.venv-test/bin/python -m pytest -c $(CURDIR)/pyproject.toml \
+	    --rootdir $(CURDIR) -p no:cacheprovider -k neon $(CURDIR)/tests/test_machine_code.py
+	CC=aarch64-linux-gnu-gcc CFLAGS="$$(printf -- '-I%s ' $(ARM)/root/usr/include/python3.*) \
+	    -idirafter $(ARM)/root/usr/include" PYTHONPATH=$(ARM)/site \
+	    $(ARM)/python setup.py --quiet build --build-base $(ARM)/build --build-lib $(ARM)/lib
+	cd build/test-run && CC=aarch64-linux-gnu-gcc EMULATOR='qemu-aarch64 -L $(ARM)/root' \
+	    PYTHONPATH=$(ARM)/lib:$(ARM)/site PYTHONDONTWRITEBYTECODE=1 \
+	    $(ARM)/python -m pytest -k 'not reference' -o timeout=900 $(PYTEST_ARGS)
+
+arm-tools:
+	@for tool in $(ARM_TOOLS); do command -v $$tool >/dev/null || { echo "test-aarch64 needs $$tool, \
+	which is not here: apt install gcc-aarch64-linux-gnu qemu-user" >&2; exit 1; }; done
+
+$(ARM)/.unpacked: .venv-test/.venv
+	@rm -rf $(ARM) && mkdir -p $(ARM)/apt/lists/partial $(ARM)/apt/archives/partial $(ARM)/root
+	$(ARM_APT) update
+	$(ARM_APT) install --download-only --no-install-recommends -y \
+	    libpython3-dev libstdc++6 python3-minimal
+	@for package in $(ARM)/apt/archives/*.deb; do dpkg-deb -x $$package $(ARM)/root; done
+	@printf '#!/bin/sh\nexec qemu-aarch64 -L %s -0 "$$0" %s "$$@"\n' \
+	    $(ARM)/root $(ARM)/root/usr/bin/python3 > $(ARM)/python && chmod +x $(ARM)/python
+	.venv-test/bin/python -m pip install --quiet --target $(ARM)/site --only-binary=:all: \
+	    --python-version "$$($(ARM)/python -c 'import platform; print(platform.python_version())')" \
+	    $(ARM_WHEELS)
+	@touch $@
 
 coverage: .venv-test/.installed
 	@rm -rf build/test-run && mkdir -p build/test-run

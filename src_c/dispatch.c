@@ -3,20 +3,12 @@
 
 #include <string.h>
 
-#define DECLARE(isa)                                                                               \
-    extern const fnn_kernels fnn_kernels_float32__##isa, fnn_kernels_float64__##isa;
-#define PATH(isa) #isa, &fnn_kernels_float32__##isa, &fnn_kernels_float64__##isa
-
-extern const fnn_bfloat16 fnn_bfloat16__avx512; /* empty where the compiler knows none */
-
-DECLARE(base)
 static bool always(void) {
     return true;
 }
 
+/* The paths, the best first. */
 #ifdef __x86_64__
-DECLARE(avx2)
-DECLARE(avx512)
 /* The compiler's support asks the operating system too, whether it saves the wide registers. */
 static bool has_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -25,35 +17,37 @@ static bool has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
 }
-#    define ISAS "avx512, avx2, base"
+#    define ALL(X) X(avx512, has_avx512) X(avx2, has_avx2) X(base, always)
+#elif defined(__aarch64__)
+#    define ALL(X) X(neon, always)
 #else
-#    define ISAS "base"
+#    define ALL(X) X(base, always)
 #endif
 
-/* The best first. */
+#define DECLARE(isa, supported)                                                                    \
+    extern const fnn_kernels fnn_kernels_float32__##isa, fnn_kernels_float64__##isa;
+#define PATH(isa, supported)                                                                       \
+    {#isa, &fnn_kernels_float32__##isa, &fnn_kernels_float64__##isa, supported},
+#define NAME(isa, supported) ", " #isa
+
+ALL(DECLARE)
+extern const fnn_bfloat16 fnn_bfloat16__avx512; /* empty where the compiler knows none */
+
 static const struct {
     const char *name;
     const fnn_kernels *float32, *float64;
     bool (*supported)(void);
-} paths[] = {
-#ifdef __x86_64__
-    {PATH(avx512), has_avx512},
-    {PATH(avx2), has_avx2},
-#endif
-    {PATH(base), always},
-};
+} paths[] = {ALL(PATH)};
 
 enum { PATHS = sizeof paths / sizeof *paths };
 
 static int chosen = PATHS - 1;
-static const char *reason = "not chosen yet";
 
 fnn_status fnn_choose_isa(const char *name) {
     for (int n = 0; n < PATHS; n++) {
         if ((*name && strcmp(name, paths[n].name) != 0) || !paths[n].supported())
             continue;
         chosen = n;
-        reason = *name ? "asked for by FASTNN_ISA" : "the best one that this processor has";
         return FNN_OK;
     }
     return FNN_UNKNOWN_ISA;
@@ -83,20 +77,6 @@ const char *fnn_isa(void) {
     return paths[chosen].name;
 }
 
-const char *fnn_isa_reason(void) {
-    return reason;
-}
-
 const char *fnn_isas(void) {
-    return ISAS;
+    return &ALL(NAME)[2];
 }
-
-#ifdef __clang__
-const char *fnn_compiler(void) {
-    return __VERSION__;
-}
-#else
-const char *fnn_compiler(void) {
-    return "GCC " __VERSION__;
-}
-#endif

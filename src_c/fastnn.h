@@ -160,11 +160,9 @@ typedef struct {
 fnn_status fnn_choose_isa(const char *name);
 const fnn_kernels *fnn_kernels_of(fnn_dtype dtype);
 fnn_bfloat16 fnn_bfloat16_of(fnn_dtype dtype);
-bool fnn_has_bfloat16(void);      /* whether there are instructions for it, which make it fast */
-const char *fnn_isa(void);        /* name of the chosen path */
-const char *fnn_isa_reason(void); /* why this one */
-const char *fnn_isas(void);       /* names of all paths, separated by commas */
-const char *fnn_compiler(void);   /* what compiled the core */
+bool fnn_has_bfloat16(void); /* whether there are instructions for it, which make it fast */
+const char *fnn_isa(void);   /* name of the chosen path */
+const char *fnn_isas(void);  /* names of all paths, separated by commas */
 
 /* ---- Programs ----------------------------------------------------------------------------------
  *

@@ -1,11 +1,5 @@
 /* Processors with AVX2 and FMA: Intel from Haswell (2013), AMD from Zen (2017). */
 #ifdef __x86_64__
-#    include "fastnn.h"
-
-#    include <immintrin.h>
-#    include <math.h>
-#    include <string.h>
-
 #    define ISA avx2
 #    define VECTOR_BYTES 32
 
@@ -16,15 +10,5 @@
 #    define ROWS_OF_FOUR(X) X(1) X(2) X(3)
 #    define ROWS_OF_EIGHT(X) X(1)
 
-#    define REAL float
-#    define DTYPE float32
-#    include "kernels/all.inc"
-#    undef REAL
-#    undef DTYPE
-
-#    define REAL double
-#    define DTYPE float64
-#    include "kernels/all.inc"
-#    undef REAL
-#    undef DTYPE
+#    include "kernels/path.inc"
 #endif

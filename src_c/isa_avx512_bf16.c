@@ -8,17 +8,13 @@ extern const fnn_bfloat16 fnn_bfloat16__avx512; /* empty where the compiler has 
 
 #ifdef __AVX512BF16__
 #    pragma GCC diagnostic ignored "-Wunused-function" /* transposes are for other products */
-#    include <immintrin.h>
-#    include <math.h>
-#    include <string.h>
-
 #    define VECTOR_BYTES 64
 #    define KERNEL_(op) fnn_##op##_float32__avx512_bf16
 #    define KERNEL(op) KERNEL_(op)
 #    define REAL float
 #    define DTYPE float32
 
-#    include "kernels/avx512_tiles.inc"
+#    include "kernels/tiles_of_32.inc"
 
 #    define FACTOR int32_t
 #    define FACTORS __m512i

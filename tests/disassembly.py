@@ -1,9 +1,10 @@
-"""Reads the disassembly of x86-64 objects: innermost loops, and what they do with their sums.
+"""Reads the disassembly of objects: innermost loops, and what they do with their sums.
 
 A loop is a jump back to an instruction of the same function, innermost where no other one is
 inside. Its sums are the vector registers that nothing in it writes but additions onto themselves,
 fused or not: so the loop over k of a matrix product is found by what it does, whatever the names
-of functions, the tiles and the lengths of loops are.
+of functions, the tiles and the lengths of loops are. Instructions of 64-bit ARM are first said in
+those of x86-64.
 """
 
 import re
@@ -11,13 +12,16 @@ import subprocess
 from dataclasses import dataclass, field
 
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.+)>:$")
-INSTRUCTION = re.compile(r"^ *([0-9a-f]+):\t(?:\{\w+\} )?(\S+) *(.*)$")
+INSTRUCTION = re.compile(r"^ *([0-9a-f]+):\t(?:\{\w+\} )?(\S+)\s*(.*)$")
 VECTOR = re.compile(r"%[xyz]mm\d+")
 FUSED = re.compile(r"vfn?m(add|sub)(132|213|231)(p[sd])$")
 ADDS = re.compile(r"v?(add|sub)(p[sd])$")
 MULTIPLIES = re.compile(r"v?mul(p[sd])$")
 # These read the register that AT&T syntax names last.
 ONLY_READ = re.compile(r"v?(u?comis[sd]|ptest|test[ps][sd])$")
+ARM_VECTOR = re.compile(r"\{?\b[vqds](\d+)\b(?:\.\d*([bhsd]))?(?:\[\d+\])?\}?")
+ARM_NAMES = {"fmla": "vfmadd231p", "fmls": "vfnmadd231p", "fmul": "vmulp", "fadd": "vaddp"}
+ARM_JUMP = re.compile(r"(b|b\.\w+|cbn?z|tbn?z)$")
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,23 @@ def split(operands):
     return tuple(re.sub(r"\{[^}]*\}", "", part).strip() for part in parts)
 
 
-def disassemble(path):
+def from_arm(name, text):
+    """Return name and operands of the instruction of x86-64 that does as much."""
+    vector = ARM_VECTOR.match(text)
+    if vector and vector[2] and name in ARM_NAMES:
+        name = ARM_NAMES[name] + vector[2]
+    text = re.sub(r"\s*(//|<).*$", "", ARM_VECTOR.sub(r"%xmm\1", text)).replace("#", "")
+    text = re.sub(r"\bsp\b", "%rsp", re.sub(r"\bx29\b", "%rbp", text))
+    operands = split(text.replace("[", "(").replace("]", ")"))
+    if ARM_JUMP.match(name):
+        return "j" + name, operands[-1:]
+    return name, operands if name.startswith("st") else operands[::-1]
+
+
+def disassemble(path, objdump="objdump"):
     """Return the functions of an object: name to instructions."""
     told = subprocess.run(
-        ["objdump", "-d", "--no-show-raw-insn", str(path)],
+        [objdump, "-d", "--no-show-raw-insn", str(path)],
         capture_output=True,
         text=True,
         check=True,
@@ -69,13 +86,15 @@ def disassemble(path):
 
 def parse(text):
     """Return the functions in a text of objdump: name to instructions."""
+    arm = "file format elf64-littleaarch64" in text
     functions, current = {}, None
     for line in text.splitlines():
         if head := FUNCTION.match(line):
             current = functions.setdefault(head[1], [])
         elif (found := INSTRUCTION.match(line)) and current is not None:
-            address, name, operands = found.groups()
-            current.append(Instruction(int(address, 16), name, split(operands)))
+            address, name, text = found.groups()
+            name, operands = from_arm(name, text) if arm else (name, split(text))
+            current.append(Instruction(int(address, 16), name, operands))
     return functions
 
 
@@ -161,10 +180,13 @@ def innermost_loops(functions):
     loops = []
     for name, instructions in functions.items():
         place = {instruction.address: k for k, instruction in enumerate(instructions)}
+        returns = {k for k, instruction in enumerate(instructions) if instruction.name == "ret"}
         ends = {}
         for k, instruction in enumerate(instructions):
             start = place.get(instruction.jumps_to)
-            if start is not None and start <= k:
+            # A jump back over a return is from code that was moved behind it, and ends no loop.
+            back = start is not None and start <= k
+            if back and not returns.intersection(range(start, k)):
                 ends[start] = k  # of two jumps to one place, the later
         spans = list(ends.items())
         # Where rbp points into the stack, it is read like rsp; else it is a register like others.

@@ -5,11 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import compiled
 import pytest
 
 from fastnn import backends
 
-PATHS = ("base", "avx2", "avx512", "neon")
 FILES = {
     "numbers": ("test_kernels_oracle.py", "test_kernels_equivalence.py", "test_same_bits.py"),
     "bfloat16": ("test_bfloat16.py",),
@@ -40,7 +40,7 @@ def chosen(path, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", compiled.PATHS)
 @pytest.mark.parametrize("group", FILES)
 def test_every_path_passes_the_tests_of_the_kernels(path, group, tmp_path):
     taken = chosen(path, tmp_path)
@@ -57,4 +57,4 @@ def test_every_path_passes_the_tests_of_the_kernels(path, group, tmp_path):
 
 
 def test_some_path_is_taken(tmp_path):
-    assert chosen("", tmp_path) in PATHS
+    assert chosen("", tmp_path) in compiled.PATHS

@@ -5,22 +5,16 @@ addition are one instruction: a pragma that is missing, or one sum too many, cos
 and no test of numbers notices. So each path is compiled as setup.py does it, and read.
 """
 
-import platform
 import shutil
 
 import compiled
 import disassembly
 import pytest
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(platform.machine() != "x86_64", reason="this reads code of x86-64"),
-    pytest.mark.skipif(compiled.compiler() is None, reason="there is no C compiler"),
-    pytest.mark.skipif(shutil.which("objdump") is None, reason="there is no objdump (binutils)"),
-]
+pytestmark = pytest.mark.slow
 
-# The vector of a path, and how many there are.
-REGISTERS = {"avx512": ("zmm", 32), "avx2": ("ymm", 16)}
+# The vector of a path, and how many there are. Vectors of NEON are read as those of 16 bytes.
+REGISTERS = {"avx512": ("zmm", 32), "avx2": ("ymm", 16), "neon": ("xmm", 32)}
 
 # A tile of rows times two vectors, as gemm.inc has it: a sum is FUSED or not.
 TILE = """
@@ -49,9 +43,20 @@ void tile(int64_t K, const float *A, int64_t lda, const float *B, int64_t ldb, f
 """
 
 
+def require(path):
+    """Skip what cannot be compiled or read here; a compiler for ARM may be here beside another."""
+    if path not in {*compiled.PATHS, "neon"}:
+        pytest.skip(f"{path} is for another processor")
+    if not compiled.compiler(path):
+        pytest.skip(f"there is no C compiler for {path}")
+    if not shutil.which(compiled.cross(path) + "objdump"):
+        pytest.skip(f"there is no objdump (binutils) for {path}")
+
+
 @pytest.fixture(scope="module", params=REGISTERS)
 def path(request):
     """Return every path that promises fused products."""
+    require(request.param)
     return request.param
 
 
@@ -62,7 +67,7 @@ def loops(path, tmp_path_factory):
     source = compiled.ROOT / f"src_c/isa_{path}.c"
     built = compiled.compile_source(source, path, target)
     # Losses multiply no matrices, and keep a block of rows on the stack, where it belongs.
-    functions = disassembly.disassemble(built)
+    functions = disassembly.disassemble(built, compiled.cross(path) + "objdump")
     return disassembly.product_loops({n: f for n, f in functions.items() if "_loss" not in n})
 
 
@@ -81,6 +86,7 @@ def test_there_are_loops_whose_sums_fill_most_registers(path, loops, dtype):
 
 def crafted(folder, *flags):
     """Return the loop of a tile of our own, and what is wrong with it."""
+    require("avx2")
     source = folder / "tile.c"
     source.write_text(TILE)
     target = compiled.compile_source(source, "avx2", folder / "tile.o", *flags)
@@ -139,3 +145,35 @@ def test_rbp_is_a_register_like_others_where_there_is_no_frame():
     text = SPILLING.replace("   1:\tmov    %rsp,%rbp\n", "")
     (loop,) = disassembly.product_loops(disassembly.parse(text))
     assert disassembly.faults(loop) == []
+
+
+# The same on ARM: one sum goes to the stack and back, and one is multiplied and added apart.
+SPILLING_ON_ARM = """
+tile.o:     file format elf64-littleaarch64
+
+0000000000000000 <tile>:
+   0:\tsub\tsp, sp, #0x20
+   4:\tldp\tq1, q2, [x1]
+   8:\tldr\ts3, [x0, x2]
+   c:\tfmla\tv4.4s, v1.4s, v3.s[0]
+  10:\tfmla\tv5.4s, v2.4s, v3.s[0]
+  14:\tld1r\t{v6.4s}, [x0], #4
+  18:\tldr\tq7, [sp, #16]
+  1c:\tfmla\tv7.4s, v1.4s, v6.4s
+  20:\tstr\tq7, [sp, #16]
+  24:\tfmul\tv16.4s, v2.4s, v6.4s
+  28:\tfadd\tv17.4s, v17.4s, v16.4s
+  2c:\tcmp\tx0, x3
+  30:\tb.ne\t4 <tile+0x4>  // b.any
+  34:\tret
+"""
+
+
+def test_the_code_of_arm_is_read_as_well():
+    (loop,) = disassembly.product_loops(disassembly.parse(SPILLING_ON_ARM))
+    assert (loop.fused, loop.separate, loop.carried) == ({4, 5}, {17}, {"(%rsp, 16)"})
+    assert (loop.dtype, loop.width) == ("float32", "xmm")
+    assert disassembly.faults(loop) == [
+        "it multiplies and adds apart",
+        "it keeps vectors on the stack",
+    ]

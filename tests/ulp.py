@@ -87,7 +87,7 @@ def build(folder, paths=tuple(compiled.PATHS), core=compiled.ROOT / "src_c"):
 
 def measure(program, dtype, samples, functions=(), threads=1):
     """Yield the worst of every function on every path that runs here."""
-    command = [str(program), dtype, str(samples), str(threads), *functions]
+    command = [*compiled.program(program), dtype, str(samples), str(threads), *functions]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             function, path, ulp, where = line.rstrip("\n").split(" ", 3)

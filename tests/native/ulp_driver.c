@@ -37,11 +37,16 @@ static int has_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 #endif
-#ifdef WITH_base
-DECLARE(base)
+#if defined(WITH_base) || defined(WITH_neon)
 static int always(void) {
     return 1;
 }
+#endif
+#ifdef WITH_base
+DECLARE(base)
+#endif
+#ifdef WITH_neon
+DECLARE(neon)
 #endif
 
 static const struct {
@@ -57,6 +62,9 @@ static const struct {
 #endif
 #ifdef WITH_base
     {PATH(base), always},
+#endif
+#ifdef WITH_neon
+    {PATH(neon), always},
 #endif
 };
 enum { PATHS = sizeof paths / sizeof *paths };

@@ -2,15 +2,6 @@
  * names the path in ISA, and its width in VECTOR_BYTES, with the flags of setup.py. */
 #include "ulp.h"
 
-#include <math.h>
-#include <string.h>
-
-#ifdef __SSE2__
-#    include <immintrin.h>
-#elif defined(__aarch64__)
-#    include <arm_neon.h>
-#endif
-
 #define REAL float
 #define DTYPE float32
 #include "ulp_kernels.inc"

@@ -11,6 +11,16 @@ import os
 
 from fastnn.program.plan import plan
 
+cdef extern from *:
+    """
+    #ifdef __clang__
+    #    define COMPILER __VERSION__
+    #else
+    #    define COMPILER "GCC " __VERSION__
+    #endif
+    """
+    const char *COMPILER
+
 ctypedef fused real:
     float
     double
@@ -26,12 +36,14 @@ def choose_isa(name):
     ValueError
         For a path that is unknown, or that this processor does not have.
     """
+    global _reason
     cdef bytes encoded = name.encode()
     if fnn_choose_isa(encoded) != FNN_OK:
         raise ValueError(
             f"FASTNN_ISA={name} names no code path for this processor; known are "
             f"{fnn_isas().decode()}"
         )
+    _reason = "asked for by FASTNN_ISA" if name else "the best one that this processor has"
 
 
 choose_isa(os.environ.get("FASTNN_ISA", ""))
@@ -39,12 +51,12 @@ choose_isa(os.environ.get("FASTNN_ISA", ""))
 
 def isa():
     """Return the name of the code path, and why it was chosen."""
-    return fnn_isa().decode(), fnn_isa_reason().decode()
+    return fnn_isa().decode(), _reason
 
 
 def compiler():
     """Return the compiler of the core, with its version."""
-    return fnn_compiler().decode()
+    return COMPILER.decode()
 
 
 def fail_allocation_after(int64_t count):

@@ -109,9 +109,7 @@ cdef extern from "fastnn.h" nogil:
     fnn_bfloat16 fnn_bfloat16_of(fnn_dtype dtype)
     bint fnn_has_bfloat16()
     const char *fnn_isa()
-    const char *fnn_isa_reason()
     const char *fnn_isas()
-    const char *fnn_compiler()
 
     ctypedef struct fnn_slot:
         int64_t width, ld, offset
