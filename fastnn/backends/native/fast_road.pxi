@@ -19,7 +19,7 @@ cdef object ndarray = _ndarray
 # Ctrl-C: to let go of it costs as much as a small network, and threads wait 5 ms for it anyway.
 cdef int64_t WORK_WITH_GIL = 200_000
 
-# An element of a slot costs about as much as so many multiply-adds, as in src_c/engine.c.
+# An element of a slot costs about as much as so many multiply-adds, as in fastnn/program/plan.py.
 cdef int64_t WORK_OF_ELEMENT = 16
 
 # The backward pass takes two products for every one of the forward pass.
