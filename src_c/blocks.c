@@ -15,8 +15,7 @@ static double finish(fnn_run *run, const fnn_parameter *p, int64_t offset, int64
         atomic_store(&run->diverged, true);
         return penalty;
     }
-    if (run->optimizer->clip_value > 0)
-        e->kernels->clip(g, run->optimizer->clip_value, N);
+    if (run->optimizer->clip_value > 0) e->kernels->clip(g, run->optimizer->clip_value, N);
     fnn_update(run, p, offset, N, g);
     return penalty;
 }
@@ -39,8 +38,7 @@ static void run_block(void *context, int64_t item, int worker) {
         g = fnn_at(e, fnn_find(run, run->gradient, p), start);
         h = fnn_find(run, run->gradient, q);
     }
-    if (!fnn_go_on(run, worker, 0))
-        return;
+    if (!fnn_go_on(run, worker, 0)) return;
     if (op->kind == FNN_OP_DENSE) {
         k->dense_backward_weights(fnn_rows(g, p->stride), block.first == 0 ? h : NULL,
                                   fnn_part(e, X, 0, block.first), dY, adds, B, block.rows, O);
@@ -59,8 +57,7 @@ static void run_block(void *context, int64_t item, int worker) {
         return;
     }
     run->block_penalty[item] = finish(run, p, p->offset + start, N, g);
-    if (q && block.first == 0)
-        run->block_penalty[item] += finish(run, q, q->offset, q->stride, h);
+    if (q && block.first == 0) run->block_penalty[item] += finish(run, q, q->offset, q->stride, h);
 }
 
 double fnn_gradients(fnn_run *run) {

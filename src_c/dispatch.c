@@ -45,8 +45,7 @@ static int chosen = PATHS - 1;
 
 fnn_status fnn_choose_isa(const char *name) {
     for (int n = 0; n < PATHS; n++) {
-        if ((*name && strcmp(name, paths[n].name) != 0) || !paths[n].supported())
-            continue;
+        if ((*name && strcmp(name, paths[n].name) != 0) || !paths[n].supported()) continue;
         chosen = n;
         return FNN_OK;
     }
@@ -68,8 +67,7 @@ bool fnn_has_bfloat16(void) {
 
 fnn_bfloat16 fnn_bfloat16_of(fnn_dtype dtype) {
     const fnn_kernels *k = fnn_kernels_of(dtype);
-    if (dtype == FNN_FLOAT32 && fnn_has_bfloat16())
-        return fnn_bfloat16__avx512;
+    if (dtype == FNN_FLOAT32 && fnn_has_bfloat16()) return fnn_bfloat16__avx512;
     return (fnn_bfloat16){k->round_bfloat16, k->round_bfloat16, k->dense_forward};
 }
 

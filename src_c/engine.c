@@ -16,8 +16,7 @@ void *fnn_carve(fnn_arena *arena, int64_t count, int64_t size) {
 fnn_status fnn_engine_create(fnn_engine **engine, const fnn_program *program, fnn_dtype dtype,
                              int threads) {
     fnn_engine *made = fnn_alloc(1, sizeof *made);
-    if (!made)
-        return FNN_NO_MEMORY;
+    if (!made) return FNN_NO_MEMORY;
     *made = (fnn_engine){.program = *program,
                          .kernels = fnn_kernels_of(dtype),
                          .bfloat16 = fnn_bfloat16_of(dtype),
@@ -29,7 +28,6 @@ fnn_status fnn_engine_create(fnn_engine **engine, const fnn_program *program, fn
 }
 
 void fnn_engine_free(fnn_engine *engine) {
-    if (engine)
-        fnn_free(engine->spare);
+    if (engine) fnn_free(engine->spare);
     fnn_free(engine);
 }

@@ -105,8 +105,7 @@ bool fnn_go_on(fnn_run *run, int worker, int64_t work);
 
 /* How a run stands: FNN_OK, FNN_INTERRUPTED or FNN_DIVERGED. */
 static inline fnn_status fnn_outcome(const fnn_run *run) {
-    if (atomic_load(&run->interrupted))
-        return FNN_INTERRUPTED;
+    if (atomic_load(&run->interrupted)) return FNN_INTERRUPTED;
     return atomic_load(&run->diverged) ? FNN_DIVERGED : FNN_OK;
 }
 

@@ -25,8 +25,7 @@ static fnn_matrix rows_of(const fnn_tile *tile, fnn_matrix m) {
 
 static fnn_matrix slot(const fnn_tile *tile, int32_t number) {
     const int32_t source = fnn_source(tile->run->engine, tile->run->training, number);
-    if (source == 0)
-        return tile->X;
+    if (source == 0) return tile->X;
     return source == tile->run->engine->program.op_count ? tile->scores
                                                          : rows_of(tile, tile->run->slots[source]);
 }
@@ -37,8 +36,7 @@ static fnn_matrix gradient(const fnn_tile *tile, int32_t number) {
 
 double fnn_gate_constant(const fnn_run *run, const fnn_op *op) {
     const void *beta = fnn_value(run, op, 0);
-    if (!beta)
-        return op->constant;
+    if (!beta) return op->constant;
     return run->engine->dtype == FNN_FLOAT32 ? *(const float *)beta : *(const double *)beta;
 }
 
@@ -61,8 +59,7 @@ static bool dense_forward(const fnn_tile *tile, const fnn_op *op, fnn_matrix Y, 
         (run->bfloat16 ? run->bfloat16->dense_forward : e->kernels->dense_forward)(
             fnn_part(e, Y, 0, o), X, fnn_part(e, W, 0, o), b ? fnn_at(e, b, o) : NULL, function,
             tile->rows, I, n);
-        if (!fnn_go_on(run, tile->worker, tile->rows * I * n))
-            return false;
+        if (!fnn_go_on(run, tile->worker, tile->rows * I * n)) return false;
     }
     return true;
 }
@@ -79,8 +76,7 @@ static bool dense_backward_data(const fnn_tile *tile, const fnn_op *op, fnn_matr
         e->kernels->dense_backward_data(fnn_part(e, dX, 0, i), dY, fnn_part(e, W, i, 0),
                                         op->masks ? fnn_part(e, X, 0, i) : none, op->accumulate[0],
                                         tile->rows, n, O);
-        if (!fnn_go_on(run, tile->worker, tile->rows * n * O))
-            return false;
+        if (!fnn_go_on(run, tile->worker, tile->rows * n * O)) return false;
     }
     return true;
 }
@@ -107,17 +103,10 @@ static bool forward(const fnn_tile *tile, const fnn_op *op) {
     const char *const p = fnn_value(run, op, 0), *const q = fnn_value(run, op, 1);
     const int64_t B = tile->rows, I = width(tile, op->inputs[0]), O = width(tile, op->output);
     switch (op->kind) {
-    case FNN_OP_DENSE:
-        return dense_forward(tile, op, Y, X);
-    case FNN_OP_ACTIVATION:
-        k->activation_forward(Y, X, op->function, op->constant, B, O);
-        break;
-    case FNN_OP_SOFTMAX:
-        k->softmax_forward(Y, X, B, O);
-        break;
-    case FNN_OP_DROPOUT:
-        drop(tile, op, Y, X, false, O);
-        break;
+    case FNN_OP_DENSE: return dense_forward(tile, op, Y, X);
+    case FNN_OP_ACTIVATION: k->activation_forward(Y, X, op->function, op->constant, B, O); break;
+    case FNN_OP_SOFTMAX: k->softmax_forward(Y, X, B, O); break;
+    case FNN_OP_DROPOUT: drop(tile, op, Y, X, false, O); break;
     case FNN_OP_LAYER_NORM:
         k->layer_norm_forward(Y, fnn_saved(run, op, 0, tile->first),
                               fnn_saved(run, op, 1, tile->first), X, p, q, op->constant, B, O);
@@ -164,20 +153,14 @@ static bool backward(const fnn_tile *tile, const fnn_op *op) {
     const bool second_wanted = has_second && wanted(tile, op->inputs[1]);
     const int64_t B = tile->rows, I = width(tile, op->inputs[0]), O = width(tile, op->output);
     const bool concat = op->kind == FNN_OP_CONCAT;
-    if (!first_wanted && !second_wanted)
-        return true;
+    if (!first_wanted && !second_wanted) return true;
     switch (op->kind) {
-    case FNN_OP_DENSE:
-        return dense_backward_data(tile, op, dX, dY, X);
+    case FNN_OP_DENSE: return dense_backward_data(tile, op, dX, dY, X);
     case FNN_OP_ACTIVATION:
         k->activation_backward(dX, dY, X, Y, op->function, op->constant, adds, B, O);
         break;
-    case FNN_OP_SOFTMAX:
-        k->softmax_backward(dX, dY, Y, adds, B, O);
-        break;
-    case FNN_OP_DROPOUT:
-        drop(tile, op, dX, dY, adds, O);
-        break;
+    case FNN_OP_SOFTMAX: k->softmax_backward(dX, dY, Y, adds, B, O); break;
+    case FNN_OP_DROPOUT: drop(tile, op, dX, dY, adds, O); break;
     case FNN_OP_LAYER_NORM:
         k->layer_norm_backward_data(dX, dY, X, fnn_saved(run, op, 0, tile->first),
                                     fnn_saved(run, op, 1, tile->first), fnn_value(run, op, 0), adds,
@@ -194,8 +177,7 @@ static bool backward(const fnn_tile *tile, const fnn_op *op) {
         break;
     case FNN_OP_ADD:
     case FNN_OP_CONCAT: /* the inputs share the gradient, or have a part of it each */
-        if (first_wanted)
-            k->copy(dX, dY, adds, B, concat ? I : O);
+        if (first_wanted) k->copy(dX, dY, adds, B, concat ? I : O);
         if (second_wanted)
             k->copy(dsecond, fnn_part(e, dY, 0, concat ? I : 0), op->accumulate[1], B,
                     concat ? O - I : O);
@@ -207,15 +189,13 @@ static bool backward(const fnn_tile *tile, const fnn_op *op) {
 bool fnn_forward(const fnn_tile *tile) {
     const fnn_engine *e = tile->run->engine;
     for (int32_t n = 0; n < e->program.op_count; n++)
-        if (!e->program.ops[n].done_forward && !forward(tile, &e->program.ops[n]))
-            return false;
+        if (!e->program.ops[n].done_forward && !forward(tile, &e->program.ops[n])) return false;
     return true;
 }
 
 bool fnn_backward(const fnn_tile *tile) {
     const fnn_engine *e = tile->run->engine;
     for (int32_t n = e->program.op_count - 1; n >= 0; n--)
-        if (!e->program.ops[n].done_backward && !backward(tile, &e->program.ops[n]))
-            return false;
+        if (!e->program.ops[n].done_backward && !backward(tile, &e->program.ops[n])) return false;
     return true;
 }

@@ -95,8 +95,7 @@ static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 
 static void sleep_on(_Atomic uint32_t *word, uint32_t value) {
     pthread_mutex_lock(&mutex);
-    while (atomic_load(word) == value)
-        pthread_cond_wait(&changed, &mutex);
+    while (atomic_load(word) == value) pthread_cond_wait(&changed, &mutex);
     pthread_mutex_unlock(&mutex);
 }
 
@@ -143,12 +142,10 @@ static int this_cpu(void) {
  * instead of 5. */
 static void spin_on(const _Atomic uint32_t *word, uint32_t value, int other_cpu) {
     int64_t until = 0;
-    if (other_cpu >= 0 && other_cpu == this_cpu())
-        return;
+    if (other_cpu >= 0 && other_cpu == this_cpu()) return;
     for (int n = 1; atomic_load(word) == value; n++) {
         pause_processor();
-        if (n % SPINS_PER_LOOK != 0)
-            continue;
+        if (n % SPINS_PER_LOOK != 0) continue;
         const int64_t now = fnn_nanoseconds();
         if (until == 0)
             until = now + SPIN_NANOSECONDS;
@@ -160,10 +157,8 @@ static void spin_on(const _Atomic uint32_t *word, uint32_t value, int other_cpu)
 /* Wait while the word is `value`, awake, then asleep: `flag` has whoever changes it wake us. */
 static void wait_on(_Atomic uint32_t *word, uint32_t value, uint32_t flag, int other_cpu) {
     spin_on(word, value, other_cpu);
-    if (!atomic_compare_exchange_strong(word, &value, value | flag))
-        return;
-    while (atomic_load(word) == (value | flag))
-        sleep_on(word, value | flag);
+    if (!atomic_compare_exchange_strong(word, &value, value | flag)) return;
+    while (atomic_load(word) == (value | flag)) sleep_on(word, value | flag);
 }
 
 /* ---- Jobs ---- */
@@ -172,8 +167,7 @@ static void wait_on(_Atomic uint32_t *word, uint32_t value, uint32_t flag, int o
 static int64_t take(_Atomic uint32_t *word, uint32_t flag) {
     uint32_t value = atomic_load_explicit(word, memory_order_relaxed);
     while (value & FREE)
-        if (atomic_compare_exchange_weak(word, &value, (value - 1) | flag))
-            return value & FREE;
+        if (atomic_compare_exchange_weak(word, &value, (value - 1) | flag)) return value & FREE;
     return 0;
 }
 
@@ -189,8 +183,7 @@ static void work(const job *j, int worker, int64_t first) {
         const int s = (worker + n) % j->threads;
         const int64_t end = share_start(j, s + 1);
         int64_t free = first ? first : take(&pool.shares[s].word, 0);
-        for (; free; free = take(&pool.shares[s].word, 0))
-            j->task(j->context, end - free, worker);
+        for (; free; free = take(&pool.shares[s].word, 0)) j->task(j->context, end - free, worker);
     }
 }
 
@@ -205,8 +198,7 @@ static void *run_worker(void *index) {
         }
         atomic_store_explicit(&own->worker_cpu, this_cpu(), memory_order_relaxed);
         work(&own->job, worker, first);
-        if (atomic_exchange(&own->word, 0) & AWAITED)
-            wake(&own->word);
+        if (atomic_exchange(&own->word, 0) & AWAITED) wake(&own->word);
     }
     return NULL;
 }
@@ -214,8 +206,7 @@ static void *run_worker(void *index) {
 void fnn_parallel(fnn_pool *taken, int64_t count, task_function *task, void *context) {
     const int threads = !taken ? 1 : count < taken->threads ? (int)count : taken->threads;
     if (threads <= 1 || count / threads >= FREE) {
-        for (int64_t item = 0; item < count; item++)
-            task(context, item, 0);
+        for (int64_t item = 0; item < count; item++) task(context, item, 0);
         return;
     }
     const job j = {threads, count, task, context};
@@ -225,8 +216,7 @@ void fnn_parallel(fnn_pool *taken, int64_t count, task_function *task, void *con
         to->job = j;
         atomic_store_explicit(&to->caller_cpu, cpu, memory_order_relaxed);
         const int64_t items = share_start(&j, s + 1) - share_start(&j, s);
-        if (atomic_exchange(&to->word, (uint32_t)items) & ASLEEP)
-            wake(&to->word);
+        if (atomic_exchange(&to->word, (uint32_t)items) & ASLEEP) wake(&to->word);
     }
     work(&j, 0, 0);
     for (int s = 1; s < threads; s++) {
@@ -242,12 +232,10 @@ void fnn_parallel(fnn_pool *taken, int64_t count, task_function *task, void *con
  * that forked has it, which goes on in the child. Nothing is done before the fork: to lock or to
  * stop anything there could wait for ever. */
 static void forget_workers(void) {
-    for (int s = 0; s < FNN_MAX_THREADS; s++)
-        atomic_store(&pool.shares[s].word, 0);
+    for (int s = 0; s < FNN_MAX_THREADS; s++) atomic_store(&pool.shares[s].word, 0);
     pool.workers = 0;
     pool.threads = 1;
-    if (atomic_load(&pool.owner) != (uintptr_t)pthread_self())
-        atomic_store(&pool.owner, 0);
+    if (atomic_load(&pool.owner) != (uintptr_t)pthread_self()) atomic_store(&pool.owner, 0);
     forget_sleepers();
 }
 
@@ -261,8 +249,7 @@ __attribute__((constructor)) static void prepare_for_forks(void) {
 static void start_workers(int wanted) {
     sigset_t all, before;
     pthread_attr_t attributes;
-    if (pthread_attr_init(&attributes) != 0)
-        return;
+    if (pthread_attr_init(&attributes) != 0) return;
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED); /* the exit joins nobody */
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     sigfillset(&all);
@@ -293,13 +280,11 @@ fnn_pool *fnn_pool_begin(int threads) {
     if (wanted < 1 || !pool.forkable ||
         !atomic_compare_exchange_strong(&pool.owner, &nobody, (uintptr_t)pthread_self()))
         return NULL;
-    if (pool.workers < wanted)
-        start_workers(wanted);
+    if (pool.workers < wanted) start_workers(wanted);
     pool.threads = 1 + (pool.workers < wanted ? pool.workers : wanted);
     return &pool;
 }
 
 void fnn_pool_end(fnn_pool *taken) {
-    if (taken)
-        atomic_store(&taken->owner, 0);
+    if (taken) atomic_store(&taken->owner, 0);
 }

@@ -25,8 +25,7 @@ bool fnn_go_on(fnn_run *run, int worker, int64_t work) {
             run->asked_at = now;
         if (now - run->asked_at >= POLL_NANOSECONDS) {
             run->asked_at = now;
-            if (run->poll->ask(run->poll->context) != 0)
-                atomic_store(&run->interrupted, true);
+            if (run->poll->ask(run->poll->context) != 0) atomic_store(&run->interrupted, true);
         }
     }
     return !atomic_load_explicit(&run->interrupted, memory_order_relaxed);
@@ -78,13 +77,11 @@ static void lay_out(fnn_run *run, fnn_arena *arena, int parts) {
  * prediction of a few rows takes less time than to ask the system for it. */
 static fnn_spare *take_memory(fnn_engine *engine, int64_t bytes) {
     fnn_spare *spare = atomic_exchange(&engine->spare, NULL);
-    if (spare && spare->bytes >= bytes)
-        return spare;
+    if (spare && spare->bytes >= bytes) return spare;
     fnn_free(spare);
     const bool fits = bytes >= 0 && bytes <= INT64_MAX - (int64_t)sizeof *spare;
     spare = fits ? fnn_alloc(bytes + (int64_t)sizeof *spare, 1) : NULL;
-    if (spare)
-        spare->bytes = bytes;
+    if (spare) spare->bytes = bytes;
     return spare;
 }
 
@@ -117,8 +114,7 @@ fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts) {
         /* Rows of weights are padded with 0, and no gradient ever changes that. */
         memset(run->scratch, 0, (size_t)(run->scratch_size * run->workers * e->element));
         char *flat = parts & FNN_RUN_FLAT ? run->flat : run->gradient;
-        if (flat)
-            memset(flat, 0, (size_t)(e->program.size * e->element));
+        if (flat) memset(flat, 0, (size_t)(e->program.size * e->element));
     }
     return FNN_OK;
 }
@@ -177,8 +173,7 @@ fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, const v
                    .poll = poll};
     prediction context = {&run, X, out, rows, only_finite};
     const fnn_status status = rows ? fnn_begin(&run, rows, FNN_RUN_TILES) : FNN_OK;
-    if (status != FNN_OK || rows == 0)
-        return status;
+    if (status != FNN_OK || rows == 0) return status;
     fnn_parallel(run.pool, (rows - 1) / run.tile + 1, predict_tile, &context);
     fnn_end(&run);
     return fnn_outcome(&run);
@@ -187,8 +182,7 @@ fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, const v
 /* ---- Losses --------------------------------------------------------------------------------- */
 
 static double weight_at(const fnn_engine *engine, const void *weight, int64_t row) {
-    if (!weight)
-        return 1;
+    if (!weight) return 1;
     return engine->dtype == FNN_FLOAT32 ? ((const float *)weight)[row]
                                         : ((const double *)weight)[row];
 }
@@ -211,10 +205,8 @@ static fnn_batch targets_of(fnn_run *run, int64_t first, int64_t rows) {
     const int64_t O = e->program.slots[e->program.op_count].width, row = run->first_row + first;
     const int64_t *order = run->order ? run->order + first : NULL;
     fnn_batch found = {.rows = rows};
-    if (batch->Y)
-        found.Y = order ? fnn_at(e, run->Y, first * O) : fnn_at(e, batch->Y, row * O);
-    if (batch->labels)
-        found.labels = order ? run->labels + first : batch->labels + row;
+    if (batch->Y) found.Y = order ? fnn_at(e, run->Y, first * O) : fnn_at(e, batch->Y, row * O);
+    if (batch->labels) found.labels = order ? run->labels + first : batch->labels + row;
     if (batch->weight)
         found.weight = order ? fnn_at(e, run->weight, first) : fnn_at(e, batch->weight, row);
     if (order && batch->Y)
@@ -235,8 +227,7 @@ static void loss_of(const fnn_tile *tile) {
     const int64_t O = program->slots[program->op_count].width, first = tile->first;
     const fnn_batch targets = targets_of(run, first, tile->rows);
     fnn_matrix dZ = run->gradients[program->op_count];
-    if (dZ.at)
-        dZ = fnn_part(e, dZ, first, 0);
+    if (dZ.at) dZ = fnn_part(e, dZ, first, 0);
     e->kernels->loss(run->row_loss + first, counts_hits(program) ? run->hits + first : NULL, dZ,
                      tile->scores, fnn_rows(targets.Y, O), targets.labels, targets.weight,
                      program->loss, program->loss_constant, run->factor, tile->rows, O);
@@ -255,11 +246,9 @@ static void loss_tile(void *context, int64_t item, int worker) {
         tile.dX = fnn_rows(fnn_at(e, run->input_gradient, (run->row_in_batch + first) * I), I);
     if (run->order)
         e->kernels->gather_rows(tile.X, fnn_rows(run->batch->X, I), run->order + first, rows, I);
-    if (!fnn_go_on(run, worker, 0) || !fnn_forward(&tile))
-        return;
+    if (!fnn_go_on(run, worker, 0) || !fnn_forward(&tile)) return;
     loss_of(&tile);
-    if (run->gradients[e->program.op_count].at)
-        fnn_backward(&tile);
+    if (run->gradients[e->program.op_count].at) fnn_backward(&tile);
 }
 
 /* Return the penalties on the parameters, and add their gradient to the flat one. */
@@ -268,8 +257,7 @@ static double penalties(const fnn_run *run) {
     double total = 0;
     for (int32_t n = 0; n < e->program.parameter_count; n++) {
         const fnn_parameter *p = &e->program.parameters[n];
-        if (p->l1 == 0 && p->l2 == 0)
-            continue;
+        if (p->l1 == 0 && p->l2 == 0) continue;
         char *gradient = run->gradient ? fnn_find(run, run->gradient, p) : NULL;
         total += e->kernels->penalty(gradient, fnn_find(run, run->parameters, p), p->l1, p->l2,
                                      p->rows * p->stride);
@@ -286,19 +274,16 @@ fnn_status fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *o
     run->batch = batch;
     for (int64_t r = 0; r < rows && batch->weight; r++)
         total += weight_at(e, batch->weight, order ? order[r] : first + r);
-    if (!batch->weight)
-        total = (double)rows;
+    if (!batch->weight) total = (double)rows;
     run->factor = 1 / total;
     for (int64_t at = 0; at < rows; at += run->B) {
         run->B = fnn_least(run->rows, rows - at);
         run->order = order ? order + at : NULL;
         run->first_row = first + at;
         run->row_in_batch = at;
-        if (!order)
-            run->slots[0] = fnn_rows(fnn_at(e, batch->X, run->first_row * I), I);
+        if (!order) run->slots[0] = fnn_rows(fnn_at(e, batch->X, run->first_row * I), I);
         fnn_parallel(run->pool, (run->B - 1) / run->tile + 1, loss_tile, run);
-        if (fnn_outcome(run) != FNN_OK)
-            return fnn_outcome(run);
+        if (fnn_outcome(run) != FNN_OK) return fnn_outcome(run);
         for (int64_t r = 0; r < run->B; r++) {
             const double weight = weight_at(e, batch->weight, row_of(run, r));
             loss_sum += weight * run->row_loss[r];
@@ -308,8 +293,7 @@ fnn_status fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *o
         *hits = hit_sum / total;
         if (run->optimizer && !isfinite(*loss))
             return FNN_DIVERGED; /* before anything is updated */
-        if (run->gradient || run->optimizer)
-            penalty = fnn_gradients(run);
+        if (run->gradient || run->optimizer) penalty = fnn_gradients(run);
     }
     *loss += run->optimizer && !run->gradient ? penalty : penalties(run);
     return fnn_outcome(run);

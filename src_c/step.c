@@ -32,8 +32,7 @@ double fnn_nadam_momentum(const fnn_optimizer *o, uint64_t step) {
 /* Count a step: updates count from 1, the masks of dropout from 0. */
 static void count_step(fnn_optimizer *o) {
     o->step++;
-    if (o->kind == FNN_NADAM)
-        o->product *= fnn_nadam_momentum(o, o->step);
+    if (o->kind == FNN_NADAM) o->product *= fnn_nadam_momentum(o, o->step);
 }
 
 static bool is_finite(const fnn_run *run, const char *vector, int64_t length) {
@@ -46,8 +45,7 @@ static void update_states(const fnn_run *run, int64_t rows) {
     const fnn_program *program = &e->program;
     for (int32_t n = 0; n < program->op_count; n++) {
         const fnn_op *op = &program->ops[n];
-        if (op->kind != FNN_OP_BATCH_NORM)
-            continue;
+        if (op->kind != FNN_OP_BATCH_NORM) continue;
         const fnn_state *mean = &program->states[op->states[0]];
         const fnn_state *variance = &program->states[op->states[1]];
         e->kernels->batch_norm_update(
@@ -62,8 +60,7 @@ static void update_all(fnn_run *run) {
     const fnn_engine *e = run->engine;
     const fnn_kernels *k = e->kernels;
     const int64_t P = e->program.size;
-    if (run->optimizer->clip_value > 0)
-        k->clip(run->gradient, run->optimizer->clip_value, P);
+    if (run->optimizer->clip_value > 0) k->clip(run->gradient, run->optimizer->clip_value, P);
     if (run->optimizer->clip_norm > 0) {
         const double norm = sqrt(k->sum_of_squares(run->gradient, P));
         if (norm > run->optimizer->clip_norm)
@@ -90,8 +87,7 @@ static fnn_status take_step(fnn_run *run, fnn_optimizer *optimizer, bool flat,
     run->gradient = flat ? run->flat : NULL;
     run->optimizer = flat ? NULL : optimizer;
     run->step = optimizer->step;
-    if (!flat)
-        count_step(optimizer);
+    if (!flat) count_step(optimizer);
     fnn_status status = fnn_batch_loss(run, batch, order, first, rows, loss, hits);
     if (status == FNN_OK && flat) {
         if (!isfinite(*loss) || !is_finite(run, run->gradient, program->size) ||
@@ -155,8 +151,7 @@ fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, void *state
         status = take_step(&run, optimizer, flat, batch, order, first, rows, &steps->losses[s],
                            &steps->hits[s]);
         *taken += status == FNN_OK;
-        if (tried)
-            count(trial, fnn_nanoseconds() - started);
+        if (tried) count(trial, fnn_nanoseconds() - started);
     }
     run.pool = pool;
     fnn_end(&run);

@@ -35,8 +35,7 @@ static int64_t nanoseconds(void) {
 }
 
 static void work_for(int64_t duration) {
-    for (const int64_t until = nanoseconds() + duration; nanoseconds() < until;)
-        ;
+    for (const int64_t until = nanoseconds() + duration; nanoseconds() < until;);
 }
 
 static void nap(int64_t duration) {
@@ -59,8 +58,7 @@ static void do_item(void *context, int64_t item, int worker) {
     CHECK(0 <= item && item < j->count);
     CHECK(0 <= worker && worker < j->threads);
     j->by_worker[worker]++;
-    if (j->duration)
-        work_for(j->duration);
+    if (j->duration) work_for(j->duration);
     j->done[item]++;
 }
 
@@ -69,11 +67,9 @@ static void run_job(fnn_pool *pool, job *j) {
     memset(j->by_worker, 0, sizeof j->by_worker);
     fnn_parallel(pool, j->count, do_item, j);
     int64_t total = 0;
-    for (int worker = 0; worker < j->threads; worker++)
-        total += j->by_worker[worker];
+    for (int worker = 0; worker < j->threads; worker++) total += j->by_worker[worker];
     CHECK(total == j->count);
-    for (int64_t item = 0; item < j->count; item++)
-        CHECK(j->done[item] == 1);
+    for (int64_t item = 0; item < j->count; item++) CHECK(j->done[item] == 1);
 }
 
 /* Run jobs of up to `most` items. Each has another context than the one before, and scribbles over
@@ -111,8 +107,7 @@ static void every_item_once(int64_t jobs) {
             fnn_pool *pool = fnn_pool_begin(threads[t]);
             CHECK((pool == NULL) == (threads[t] <= 1));
             job j = {counts[c], 0, most, done, {0}};
-            for (int again = 0; again < 3; again++)
-                run_job(pool, &j);
+            for (int again = 0; again < 3; again++) run_job(pool, &j);
             fnn_pool_end(pool);
         }
     }
@@ -177,8 +172,7 @@ static void callers_at_once(int64_t jobs) {
     pthread_t threads[8];
     for (int n = 0; n < 8; n++)
         CHECK(pthread_create(&threads[n], NULL, run_jobs_in_thread, &jobs) == 0);
-    for (int n = 0; n < 8; n++)
-        CHECK(pthread_join(threads[n], NULL) == 0);
+    for (int n = 0; n < 8; n++) CHECK(pthread_join(threads[n], NULL) == 0);
 }
 
 /* What a child does: use the pool, with workers of its own, from its first and from a new thread.
@@ -193,8 +187,7 @@ static void use_pool_in_child(void) {
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, run_jobs_in_thread, &jobs) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
-    for (int tries = 0; tries < 100 && !helped; tries++)
-        helped = run_jobs(4, 2, 8, 200000);
+    for (int tries = 0; tries < 100 && !helped; tries++) helped = run_jobs(4, 2, 8, 200000);
     CHECK(helped > 0);
 }
 
@@ -253,8 +246,7 @@ static void forks_of_the_owner(int64_t forks) {
         run_job(pool, &j);
         const pid_t child = fork();
         run_job(pool, &j);
-        if (child == 0)
-            CHECK(j.by_worker[0] == 64); /* nobody else is there */
+        if (child == 0) CHECK(j.by_worker[0] == 64); /* nobody else is there */
         fnn_pool_end(pool);
         if (child == 0) {
             use_pool_in_child();
@@ -315,8 +307,7 @@ static void make_workers_late(int cpu) {
     CHECK(threads != NULL);
     for (struct dirent *entry; (entry = readdir(threads)) != NULL;) {
         const pid_t thread = atoi(entry->d_name);
-        if (thread <= 0 || thread == getpid())
-            continue;
+        if (thread <= 0 || thread == getpid()) continue;
         /* The system's own call: not every C library has it. */
         CHECK(syscall(SYS_sched_setscheduler, thread, SCHED_IDLE, &(struct sched_param){0}) == 0);
         CHECK(sched_setaffinity(thread, sizeof one, &one) == 0);
@@ -329,8 +320,7 @@ static void *compute_until_stop(void *cpu) {
     CPU_ZERO(&one);
     CPU_SET(*(int *)cpu, &one);
     CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
-    while (!stop)
-        ;
+    while (!stop);
     return NULL;
 }
 
@@ -342,14 +332,12 @@ static void late_workers_are_not_waited_for(void) {
     int cpu = 0;
     pthread_t thread;
     CHECK(sched_getaffinity(0, sizeof ours, &ours) == 0);
-    while (!CPU_ISSET(cpu, &ours))
-        cpu++;
+    while (!CPU_ISSET(cpu, &ours)) cpu++;
     run_jobs(1, 3, 8, 0);
     make_workers_late(cpu);
     CHECK(pthread_create(&thread, NULL, compute_until_stop, &cpu) == 0);
     CPU_CLR(cpu, &ours);
-    if (CPU_COUNT(&ours) > 0)
-        CHECK(sched_setaffinity(0, sizeof ours, &ours) == 0);
+    if (CPU_COUNT(&ours) > 0) CHECK(sched_setaffinity(0, sizeof ours, &ours) == 0);
     const int64_t start = nanoseconds();
     run_jobs(400, 3, 8, 20000); /* 32 ms of work */
     CHECK(nanoseconds() - start < 10 * (int64_t)1000000000);
@@ -424,8 +412,7 @@ static const int64_t rallies = 20000;
 
 static void *return_ball(void *ignored) {
     for (int64_t n = 1; n < 2 * rallies; n += 2) {
-        while (ball != n)
-            ;
+        while (ball != n);
         ball = n + 1;
     }
     return ignored;
@@ -437,11 +424,9 @@ static void print_ping_pong(void) {
     ball = 0;
     int64_t start = 0;
     for (int64_t n = 0; n < 2 * rallies; n += 2) {
-        if (n == rallies)
-            start = nanoseconds();
+        if (n == rallies) start = nanoseconds();
         ball = n + 1;
-        while (ball != n + 2)
-            ;
+        while (ball != n + 2);
     }
     printf("cache line, one way: %.0f ns\n", (double)(nanoseconds() - start) / (double)rallies);
     pthread_join(thread, NULL);
@@ -456,20 +441,16 @@ static void print_jobs(const char *what, int threads, int64_t items, int64_t dur
     fnn_pool *pool = one_run ? fnn_pool_begin(threads) : NULL;
     const int batch = duration || !one_run ? 1 : 100; /* too short for the clock */
     for (int n = 0; n < samples; n++) {
-        if (pause)
-            nap(pause);
+        if (pause) nap(pause);
         const int64_t start = nanoseconds();
         for (int b = 0; b < batch; b++) {
-            if (!one_run)
-                pool = fnn_pool_begin(threads);
+            if (!one_run) pool = fnn_pool_begin(threads);
             fnn_parallel(pool, items, task, &duration);
-            if (!one_run)
-                fnn_pool_end(pool);
+            if (!one_run) fnn_pool_end(pool);
         }
         times[n] = (nanoseconds() - start) / batch;
     }
-    if (one_run)
-        fnn_pool_end(pool);
+    if (one_run) fnn_pool_end(pool);
     print_times(what, times, samples);
 }
 
@@ -503,8 +484,7 @@ static void measure_busy(int64_t processes) {
         CHECK(busy[n] >= 0);
         if (busy[n] == 0) {
             alarm(60);
-            for (;;)
-                work_for(1000000);
+            for (;;) work_for(1000000);
         }
     }
     nap(200000000);

@@ -183,10 +183,8 @@ static uint64_t collect(double *point) {
     uint64_t n = 0;
     for (size_t k = 0; k < sizeof special / sizeof *special; k++)
         point[n++] = special[k], point[n++] = -special[k];
-    for (int k = -2200; k <= 2100; k++)
-        point[n++] = k * log2 / 2;
-    for (int k = -400; k <= 400; k++)
-        point[n++] = k * pi / 4;
+    for (int k = -2200; k <= 2100; k++) point[n++] = k * log2 / 2;
+    for (int k = -400; k <= 400; k++) point[n++] = k * pi / 4;
     return n;
 }
 
@@ -195,16 +193,14 @@ static void *work(void *shared) {
     ulp_worst worst[PATHS] = {{0}};
     for (;;) {
         const uint64_t first = atomic_fetch_add(&job->next, ULP_CHUNK);
-        if (first >= job->count)
-            break;
+        if (first >= job->count) break;
         const uint64_t left = job->count - first;
         const int64_t n = left < ULP_CHUNK ? (int64_t)left : ULP_CHUNK;
         (job->wide ? float64_chunk : float32_chunk)(job, first, n, worst);
     }
     pthread_mutex_lock(&job->lock);
     for (int p = 0; p < PATHS; p++)
-        if (worst[p].ulp > job->worst[p].ulp)
-            job->worst[p] = worst[p];
+        if (worst[p].ulp > job->worst[p].ulp) job->worst[p] = worst[p];
     pthread_mutex_unlock(&job->lock);
     return NULL;
 }
@@ -220,8 +216,7 @@ static void sweep(const ulp_function *function, int wide, uint64_t samples, int 
     for (int k = 1; k < threads && k < 256; k++)
         started += !pthread_create(&others[started], NULL, work, &job);
     work(&job);
-    while (started > 0)
-        pthread_join(others[--started], NULL);
+    while (started > 0) pthread_join(others[--started], NULL);
     for (int p = 0; p < PATHS; p++) {
         const ulp_worst *worst = &job.worst[p];
         if (paths[p].runs())
@@ -242,16 +237,14 @@ static int values(ulp_apply *apply, size_t size, const ulp_function *function) {
 
 static const ulp_function *find(const char *name) {
     for (int k = 0; k < FUNCTIONS; k++)
-        if (!strcmp(functions[k].name, name))
-            return &functions[k];
+        if (!strcmp(functions[k].name, name)) return &functions[k];
     fprintf(stderr, "there is no function %s\n", name);
     exit(2);
 }
 
 int main(int count, char **told) {
     if (count == 2 && !strcmp(told[1], "list")) {
-        for (int k = 0; k < FUNCTIONS; k++)
-            puts(functions[k].name);
+        for (int k = 0; k < FUNCTIONS; k++) puts(functions[k].name);
         return 0;
     }
     if (count == 5 && !strcmp(told[1], "values"))
