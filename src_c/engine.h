@@ -50,12 +50,14 @@ void *fnn_carve(fnn_arena *arena, int64_t count, int64_t size);
 typedef struct {
     const fnn_engine *engine;
     char *parameters, *states;
-    const fnn_bfloat16 *bfloat16; /* NULL unless the parameters are prepared for it */
-    char *gradient;               /* the flat vector, or NULL */
-    char *input_gradient;
+    const fnn_poll *poll;
     bool training; /* whether dropout is on, and batch norms look at the batch */
     uint64_t seed, step;
+    char *gradient, *input_gradient; /* the flat vector, and that of X; or NULL */
+    const fnn_bfloat16 *bfloat16;    /* NULL unless the parameters are prepared for it */
     fnn_pool *pool;
+    void *out; /* of a prediction */
+    bool only_finite;
 
     /* The workspace, for at most `rows` rows. */
     fnn_spare *memory;
@@ -63,8 +65,8 @@ typedef struct {
     int64_t row_ld; /* where slots share buffers: what a row has there, of any width; else 0 */
     fnn_matrix *slots, *gradients; /* by slot */
     char *saved;                   /* by op, two numbers a row, of layer norms only */
-    double *row_loss, *hits;
-    char *Y, *weight; /* where targets are gathered */
+    double *row_loss, *hits;       /* hits stay NaN where the loss knows nothing of them */
+    char *Y, *weight;              /* where targets are gathered */
     int64_t *labels;
     char *flat;       /* the gradient of a training step that cannot be updated on the spot */
     char *statistics; /* of the batch, laid out as the states */
@@ -82,10 +84,7 @@ typedef struct {
     /* What phase B does with a gradient. */
     fnn_optimizer *optimizer; /* update on the spot, or NULL: keep it in `gradient` */
     double rate;
-    atomic_bool diverged;
-
-    const fnn_poll *poll;
-    atomic_bool interrupted;
+    atomic_bool diverged, interrupted;
     int64_t work;     /* since the clock was last read; the caller's thread only */
     int64_t asked_at; /* nanoseconds */
 } fnn_run;

@@ -17,13 +17,9 @@
 
 typedef enum { FNN_FLOAT32, FNN_FLOAT64 } fnn_dtype;
 
-typedef enum {
-    FNN_OK,
-    FNN_NO_MEMORY,   /* an allocation failed, or a size is beyond 2**63 bytes */
-    FNN_INTERRUPTED, /* the poll function said so */
-    FNN_DIVERGED,    /* a loss or gradient is not finite */
-    FNN_UNKNOWN_ISA  /* there is no code path of this name here */
-} fnn_status;
+/* An allocation failed, or a size is beyond 2**63 bytes; the poll function said to stop; a loss or
+ * gradient is not finite; there is no code path of this name here. */
+typedef enum { FNN_OK, FNN_NO_MEMORY, FNN_INTERRUPTED, FNN_DIVERGED, FNN_UNKNOWN_ISA } fnn_status;
 
 /* clang-format off */
 
@@ -330,8 +326,5 @@ void fnn_free(void *memory);
 
 /* Make the allocation after the next `count` ones fail, once; a negative count: none. For tests. */
 void fnn_alloc_fail_after(int64_t count);
-
-/* Whether a * b of two sizes stays below 2**63; sets *product if so. */
-bool fnn_size_product(int64_t a, int64_t b, int64_t *product);
 
 #endif

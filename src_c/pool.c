@@ -18,7 +18,6 @@
 #define _GNU_SOURCE /* syscall */
 #include "pool.h"
 
-#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -141,16 +140,12 @@ static int this_cpu(void) {
  * busy, workers are often woken there, and would keep the caller from it: 36 us for an empty job
  * instead of 5. */
 static void spin_on(const _Atomic uint32_t *word, uint32_t value, int other_cpu) {
-    int64_t until = 0;
+    int64_t now = 0, until = 0;
     if (other_cpu >= 0 && other_cpu == this_cpu()) return;
-    for (int n = 1; atomic_load(word) == value; n++) {
+    for (int n = 1; atomic_load(word) == value && now <= until; n++) {
         pause_processor();
-        if (n % SPINS_PER_LOOK != 0) continue;
-        const int64_t now = fnn_nanoseconds();
-        if (until == 0)
-            until = now + SPIN_NANOSECONDS;
-        else if (now > until)
-            return;
+        if (n % SPINS_PER_LOOK == 0) now = fnn_nanoseconds();
+        if (until == 0 && now > 0) until = now + SPIN_NANOSECONDS;
     }
 }
 

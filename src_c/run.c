@@ -110,6 +110,7 @@ fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts) {
     fnn_arena arena = {(char *)(run->memory + 1), 0};
     lay_out(run, &arena, parts);
     memset(run->statistics, 0, (size_t)(e->program.state_size * e->element));
+    for (int64_t r = 0; r < run->rows && parts & FNN_RUN_LOSS; r++) run->hits[r] = NAN;
     if (parts & FNN_RUN_BACKWARD) {
         /* Rows of weights are padded with 0, and no gradient ever changes that. */
         memset(run->scratch, 0, (size_t)(run->scratch_size * run->workers * e->element));
@@ -129,32 +130,18 @@ void fnn_end(fnn_run *run) {
 
 /* ---- Predictions ---------------------------------------------------------------------------- */
 
-typedef struct {
-    fnn_run *run;
-    const void *X;
-    void *out;
-    int64_t rows;
-    bool only_finite;
-} prediction;
-
 /* Each worker has a tile of the workspace for itself, and takes one tile of rows after another. */
 static void predict_tile(void *context, int64_t item, int worker) {
-    const prediction *p = context;
-    const fnn_engine *e = p->run->engine;
+    fnn_run *run = context;
+    const fnn_engine *e = run->engine;
     const fnn_kernels *k = e->kernels;
     const int64_t I = e->program.slots[0].width, O = e->program.slots[e->program.op_count].width;
-    const int64_t first = item * p->run->tile, rows = fnn_least(p->run->tile, p->rows - first);
-    const fnn_matrix out = {fnn_at(e, p->out, first * O), O};
-    const fnn_tile tile = {.run = p->run,
-                           .worker = worker,
-                           .first = worker * p->run->tile,
-                           .rows = rows,
-                           .X = {fnn_at(e, p->X, first * I), I},
-                           .scores = out};
-    if (p->only_finite && k->first_nonfinite(tile.X, rows, I) >= 0)
-        atomic_store(&p->run->diverged, true);
-    if (atomic_load(&p->run->diverged) || !fnn_go_on(p->run, worker, 0) || !fnn_forward(&tile))
-        return;
+    const int64_t first = item * run->tile, rows = fnn_least(run->tile, run->batch->rows - first);
+    const fnn_matrix X = {fnn_at(e, run->batch->X, first * I), I};
+    const fnn_matrix out = {fnn_at(e, run->out, first * O), O};
+    const fnn_tile tile = {run, worker, worker * run->tile, rows, .X = X, .scores = out};
+    if (run->only_finite && k->first_nonfinite(X, rows, I) >= 0) atomic_store(&run->diverged, true);
+    if (atomic_load(&run->diverged) || !fnn_go_on(run, worker, 0) || !fnn_forward(&tile)) return;
     if (e->program.head == FNN_HEAD_SOFTMAX)
         k->softmax_forward(out, out, rows, O);
     else if (e->program.head == FNN_HEAD_SIGMOID)
@@ -166,15 +153,13 @@ static void predict_tile(void *context, int64_t item, int worker) {
 fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, const void *states,
                        void *out, const void *X, int64_t rows, bool bfloat16, bool only_finite,
                        const fnn_poll *poll) {
-    fnn_run run = {.engine = engine,
-                   .parameters = (char *)parameters,
-                   .states = (char *)states,
-                   .bfloat16 = bfloat16 ? &engine->bfloat16 : NULL,
-                   .poll = poll};
-    prediction context = {&run, X, out, rows, only_finite};
+    fnn_run run = {engine, (char *)parameters, (char *)states, poll, .training = false};
+    const fnn_batch batch = {.X = X, .rows = rows};
+    run.bfloat16 = bfloat16 ? &engine->bfloat16 : NULL;
+    run.batch = &batch, run.out = out, run.only_finite = only_finite;
     const fnn_status status = rows ? fnn_begin(&run, rows, FNN_RUN_TILES) : FNN_OK;
     if (status != FNN_OK || rows == 0) return status;
-    fnn_parallel(run.pool, (rows - 1) / run.tile + 1, predict_tile, &context);
+    fnn_parallel(run.pool, (rows - 1) / run.tile + 1, predict_tile, &run);
     fnn_end(&run);
     return fnn_outcome(&run);
 }
@@ -185,17 +170,6 @@ static double weight_at(const fnn_engine *engine, const void *weight, int64_t ro
     if (!weight) return 1;
     return engine->dtype == FNN_FLOAT32 ? ((const float *)weight)[row]
                                         : ((const double *)weight)[row];
-}
-
-/* The number in the batch of a row of the chunk. */
-static int64_t row_of(const fnn_run *run, int64_t row) {
-    return run->order ? run->order[row] : run->first_row + row;
-}
-
-/* The share of right outputs is known for losses of classes, of probabilities and of signs. */
-static bool counts_hits(const fnn_program *program) {
-    return program->loss == FNN_CROSS_ENTROPY || program->loss == FNN_BINARY_CROSS_ENTROPY ||
-           program->loss == FNN_HINGE;
 }
 
 /* Return the targets and weights of rows of the chunk, gathered where they are not together. */
@@ -228,9 +202,9 @@ static void loss_of(const fnn_tile *tile) {
     const fnn_batch targets = targets_of(run, first, tile->rows);
     fnn_matrix dZ = run->gradients[program->op_count];
     if (dZ.at) dZ = fnn_part(e, dZ, first, 0);
-    e->kernels->loss(run->row_loss + first, counts_hits(program) ? run->hits + first : NULL, dZ,
-                     tile->scores, fnn_rows(targets.Y, O), targets.labels, targets.weight,
-                     program->loss, program->loss_constant, run->factor, tile->rows, O);
+    e->kernels->loss(run->row_loss + first, run->hits + first, dZ, tile->scores,
+                     fnn_rows(targets.Y, O), targets.labels, targets.weight, program->loss,
+                     program->loss_constant, run->factor, tile->rows, O);
 }
 
 /* Phase A: a tile of the chunk forward, its loss, and backward. */
@@ -269,7 +243,6 @@ fnn_status fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *o
                           int64_t rows, double *loss, double *hits) {
     const fnn_engine *e = run->engine;
     const int64_t I = e->program.slots[0].width;
-    const bool counted = counts_hits(&e->program);
     double total = 0, loss_sum = 0, hit_sum = 0, penalty = 0;
     run->batch = batch;
     for (int64_t r = 0; r < rows && batch->weight; r++)
@@ -285,9 +258,10 @@ fnn_status fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *o
         fnn_parallel(run->pool, (run->B - 1) / run->tile + 1, loss_tile, run);
         if (fnn_outcome(run) != FNN_OK) return fnn_outcome(run);
         for (int64_t r = 0; r < run->B; r++) {
-            const double weight = weight_at(e, batch->weight, row_of(run, r));
+            const double weight =
+                weight_at(e, batch->weight, order ? run->order[r] : run->first_row + r);
             loss_sum += weight * run->row_loss[r];
-            hit_sum += weight * (counted ? run->hits[r] : NAN);
+            hit_sum += weight * run->hits[r];
         }
         *loss = loss_sum / total;
         *hits = hit_sum / total;
@@ -303,15 +277,8 @@ fnn_status fnn_loss_and_gradient(const fnn_engine *engine, const void *parameter
                                  const void *states, const fnn_batch *batch, bool training,
                                  uint64_t seed, uint64_t step, double *loss, double *hits,
                                  void *gradient, void *input_gradient, const fnn_poll *poll) {
-    fnn_run run = {.engine = engine,
-                   .parameters = (char *)parameters,
-                   .states = (char *)states,
-                   .gradient = gradient,
-                   .input_gradient = input_gradient,
-                   .training = training,
-                   .seed = seed,
-                   .step = step,
-                   .poll = poll};
+    fnn_run run = {engine, (char *)parameters, (char *)states, poll, training, seed,
+                   step,   gradient,           input_gradient};
     const int parts = gradient || input_gradient ? FNN_RUN_LOSS | FNN_RUN_BACKWARD : FNN_RUN_LOSS;
     fnn_status status = fnn_begin(&run, batch->rows, parts);
     if (status == FNN_OK) {

@@ -123,12 +123,7 @@ static void count(fnn_trial *trial, int64_t nanoseconds) {
 fnn_status fnn_run_steps(const fnn_engine *engine, void *parameters, void *states,
                          const fnn_batch *batch, const fnn_steps *steps, fnn_optimizer *optimizer,
                          int64_t *taken, const fnn_poll *poll) {
-    fnn_run run = {.engine = engine,
-                   .parameters = parameters,
-                   .states = states,
-                   .training = true,
-                   .seed = steps->seed,
-                   .poll = poll};
+    fnn_run run = {engine, parameters, states, poll, .training = true, .seed = steps->seed};
     const int64_t most = fnn_least(steps->rows, steps->batch_size);
     /* The norm of the gradient, and the sum over chunks, take the whole of it; and states must not
      * change where the gradient turns out not to be finite. A few parameters are quickest updated
