@@ -43,11 +43,11 @@ static void run_block(void *context, int64_t item, int worker) {
         k->dense_backward_weights(fnn_rows(g, p->stride), block.first == 0 ? h : NULL,
                                   fnn_part(e, X, 0, block.first), dY, adds, B, block.rows, O);
     } else if (op->kind == FNN_OP_LAYER_NORM) {
-        k->layer_norm_backward_parameters(g, h, dY, X, fnn_saved(run, op, 0, 0),
-                                          fnn_saved(run, op, 1, 0), adds, B, O);
+        k->layer_norm_backward_parameters(g, h, dY, X, fnn_kept(run, op, 0, 0),
+                                          fnn_kept(run, op, 1, 0), adds, B, O);
     } else if (op->kind == FNN_OP_BATCH_NORM) {
-        k->batch_norm_backward_parameters(g, h, dY, X, fnn_statistics(run, op, 0),
-                                          fnn_statistics(run, op, 1), op->constant, adds, B, O);
+        k->batch_norm_backward_parameters(g, h, dY, X, fnn_kept(run, op, 0, 0),
+                                          fnn_kept(run, op, 1, 0), op->constant, adds, B, O);
     } else { /* a gate */
         k->gate_backward_beta(g, dY, X, run->slots[fnn_source(e, run->training, op->inputs[1])],
                               fnn_gate_constant(run, op), adds, B, O);

@@ -123,7 +123,8 @@ enum {
 };
 
 /* Plan a run over batches of at most `rows` rows: all the memory that it will need, and threads
- * where the work of `rows` rows is worth them. fnn_end gives both back. */
+ * where the work of `rows` rows is worth them. fnn_end gives back what there is, also where this
+ * fails. */
 fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts);
 void fnn_end(fnn_run *run);
 
@@ -138,10 +139,6 @@ double fnn_gradients(fnn_run *run);
 
 /* Update the elements [offset, offset + N) of a parameter by their gradient g. */
 void fnn_update(const fnn_run *run, const fnn_parameter *p, int64_t offset, int64_t N, void *g);
-
-static inline int64_t fnn_most(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
 
 static inline int64_t fnn_least(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -186,17 +183,15 @@ static inline char *fnn_value(const fnn_run *run, const fnn_op *op, int which) {
 /* The beta of a gate, or its constant. */
 double fnn_gate_constant(const fnn_run *run, const fnn_op *op);
 
-/* Mean and inverse deviation of the rows from `first` on, which a layer norm keeps. */
-static inline char *fnn_saved(const fnn_run *run, const fnn_op *op, int which, int64_t first) {
-    const int64_t number = op - run->engine->program.ops;
-    return fnn_at(run->engine, run->saved, (2 * number + which) * run->rows + first);
-}
-
-/* Mean (0) and variance (1) of the columns: those of the batch in training, else the running ones.
- */
-static inline char *fnn_statistics(const fnn_run *run, const fnn_op *op, int which) {
-    const fnn_state *state = &run->engine->program.states[op->states[which]];
-    return fnn_at(run->engine, run->training ? run->statistics : run->states, state->offset);
+/* What a norm keeps: of a layer norm mean (0) and inverse deviation (1) of the rows from `first`
+ * on, of a batch norm mean and variance of the columns: of the batch in training, else the running
+ * ones. */
+static inline char *fnn_kept(const fnn_run *run, const fnn_op *op, int which, int64_t first) {
+    const fnn_program *p = &run->engine->program;
+    if (op->kind == FNN_OP_LAYER_NORM)
+        return fnn_at(run->engine, run->saved, (2 * (op - p->ops) + which) * run->rows + first);
+    return fnn_at(run->engine, run->training ? run->statistics : run->states,
+                  p->states[op->states[which]].offset);
 }
 
 #endif

@@ -59,8 +59,7 @@ static void prepare_weights(fnn_matrix D, fnn_matrix W, int64_t I, int64_t O) {
 
 static void dense_forward(fnn_matrix Y, fnn_matrix X, fnn_matrix W, const void *b,
                           fnn_function function, int64_t B, int64_t I, int64_t O) {
-    const KERNEL(frame) frame = {
-        .from = b ? FROM_ROW : FROM_ZERO, .floor = function == FNN_RELU ? 0 : -INFINITY, .row = b};
+    const framing frame = {.row = b, .floor = function == FNN_RELU ? 0 : -INFINITY};
     KERNEL(product)(Y, X, W, &frame, false, B, O, (I + 1) / 2);
 }
 

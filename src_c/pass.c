@@ -102,21 +102,20 @@ static bool forward(const fnn_tile *tile, const fnn_op *op) {
     const fnn_matrix second = op->inputs[1] < 0 ? X : slot(tile, op->inputs[1]);
     const char *const p = fnn_value(run, op, 0), *const q = fnn_value(run, op, 1);
     const int64_t B = tile->rows, I = width(tile, op->inputs[0]), O = width(tile, op->output);
+    char *mean, *spread;
     switch (op->kind) {
     case FNN_OP_DENSE: return dense_forward(tile, op, Y, X);
     case FNN_OP_ACTIVATION: k->activation_forward(Y, X, op->function, op->constant, B, O); break;
     case FNN_OP_SOFTMAX: k->softmax_forward(Y, X, B, O); break;
     case FNN_OP_DROPOUT: drop(tile, op, Y, X, false, O); break;
     case FNN_OP_LAYER_NORM:
-        k->layer_norm_forward(Y, fnn_saved(run, op, 0, tile->first),
-                              fnn_saved(run, op, 1, tile->first), X, p, q, op->constant, B, O);
+        mean = fnn_kept(run, op, 0, tile->first), spread = fnn_kept(run, op, 1, tile->first);
+        k->layer_norm_forward(Y, mean, spread, X, p, q, op->constant, B, O);
         break;
     case FNN_OP_BATCH_NORM:
-        if (run->training)
-            k->batch_norm_statistics(fnn_statistics(run, op, 0), fnn_statistics(run, op, 1), X, B,
-                                     O);
-        k->batch_norm_forward(Y, X, fnn_statistics(run, op, 0), fnn_statistics(run, op, 1), p, q,
-                              op->constant, B, O);
+        mean = fnn_kept(run, op, 0, 0), spread = fnn_kept(run, op, 1, 0);
+        if (run->training) k->batch_norm_statistics(mean, spread, X, B, O);
+        k->batch_norm_forward(Y, X, mean, spread, p, q, op->constant, B, O);
         break;
     case FNN_OP_GATE:
         k->gate_forward(Y, X, second, op->function, fnn_gate_constant(run, op), B, O);
@@ -135,9 +134,8 @@ static bool forward(const fnn_tile *tile, const fnn_op *op) {
 
 /* Whether anybody asks for the gradient of a slot. */
 static bool wanted(const fnn_tile *tile, int32_t number) {
-    return number == 0
-               ? tile->dX.at != NULL
-               : tile->run->input_gradient || tile->run->engine->program.slots[number].trainable;
+    if (number == 0) return tile->dX.at != NULL;
+    return tile->run->input_gradient || tile->run->engine->program.slots[number].trainable;
 }
 
 static bool backward(const fnn_tile *tile, const fnn_op *op) {
@@ -153,6 +151,7 @@ static bool backward(const fnn_tile *tile, const fnn_op *op) {
     const bool second_wanted = has_second && wanted(tile, op->inputs[1]);
     const int64_t B = tile->rows, I = width(tile, op->inputs[0]), O = width(tile, op->output);
     const bool concat = op->kind == FNN_OP_CONCAT;
+    const char *const p = fnn_value(run, op, 0);
     if (!first_wanted && !second_wanted) return true;
     switch (op->kind) {
     case FNN_OP_DENSE: return dense_backward_data(tile, op, dX, dY, X);
@@ -162,14 +161,12 @@ static bool backward(const fnn_tile *tile, const fnn_op *op) {
     case FNN_OP_SOFTMAX: k->softmax_backward(dX, dY, Y, adds, B, O); break;
     case FNN_OP_DROPOUT: drop(tile, op, dX, dY, adds, O); break;
     case FNN_OP_LAYER_NORM:
-        k->layer_norm_backward_data(dX, dY, X, fnn_saved(run, op, 0, tile->first),
-                                    fnn_saved(run, op, 1, tile->first), fnn_value(run, op, 0), adds,
-                                    B, O);
+        k->layer_norm_backward_data(dX, dY, X, fnn_kept(run, op, 0, tile->first),
+                                    fnn_kept(run, op, 1, tile->first), p, adds, B, O);
         break;
     case FNN_OP_BATCH_NORM:
-        k->batch_norm_backward_data(dX, dY, X, fnn_statistics(run, op, 0),
-                                    fnn_statistics(run, op, 1), fnn_value(run, op, 0), op->constant,
-                                    run->training, adds, B, O);
+        k->batch_norm_backward_data(dX, dY, X, fnn_kept(run, op, 0, 0), fnn_kept(run, op, 1, 0), p,
+                                    op->constant, run->training, adds, B, O);
         break;
     case FNN_OP_GATE:
         k->gate_backward(dX, dsecond, dY, X, second, op->function, fnn_gate_constant(run, op), B,

@@ -103,10 +103,7 @@ fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts) {
     fnn_arena measure = {NULL, 0};
     lay_out(run, &measure, parts);
     run->memory = take_memory((fnn_engine *)e, measure.used);
-    if (!run->memory) {
-        fnn_end(run);
-        return FNN_NO_MEMORY;
-    }
+    if (!run->memory) return FNN_NO_MEMORY;
     fnn_arena arena = {(char *)(run->memory + 1), 0};
     lay_out(run, &arena, parts);
     memset(run->statistics, 0, (size_t)(e->program.state_size * e->element));
@@ -157,11 +154,11 @@ fnn_status fnn_predict(const fnn_engine *engine, const void *parameters, const v
     const fnn_batch batch = {.X = X, .rows = rows};
     run.bfloat16 = bfloat16 ? &engine->bfloat16 : NULL;
     run.batch = &batch, run.out = out, run.only_finite = only_finite;
-    const fnn_status status = rows ? fnn_begin(&run, rows, FNN_RUN_TILES) : FNN_OK;
-    if (status != FNN_OK || rows == 0) return status;
-    fnn_parallel(run.pool, (rows - 1) / run.tile + 1, predict_tile, &run);
+    if (rows == 0) return FNN_OK;
+    const fnn_status status = fnn_begin(&run, rows, FNN_RUN_TILES);
+    if (status == FNN_OK) fnn_parallel(run.pool, (rows - 1) / run.tile + 1, predict_tile, &run);
     fnn_end(&run);
-    return fnn_outcome(&run);
+    return status == FNN_OK ? fnn_outcome(&run) : status;
 }
 
 /* ---- Losses --------------------------------------------------------------------------------- */
@@ -277,13 +274,12 @@ fnn_status fnn_loss_and_gradient(const fnn_engine *engine, const void *parameter
                                  const void *states, const fnn_batch *batch, bool training,
                                  uint64_t seed, uint64_t step, double *loss, double *hits,
                                  void *gradient, void *input_gradient, const fnn_poll *poll) {
-    fnn_run run = {engine, (char *)parameters, (char *)states, poll, training, seed,
-                   step,   gradient,           input_gradient};
+    fnn_run run = {engine, (char *)parameters, (char *)states,
+                   poll,   training,           seed,
+                   step,   gradient,           .input_gradient = input_gradient};
     const int parts = gradient || input_gradient ? FNN_RUN_LOSS | FNN_RUN_BACKWARD : FNN_RUN_LOSS;
     fnn_status status = fnn_begin(&run, batch->rows, parts);
-    if (status == FNN_OK) {
-        status = fnn_batch_loss(&run, batch, NULL, 0, batch->rows, loss, hits);
-        fnn_end(&run);
-    }
+    if (status == FNN_OK) status = fnn_batch_loss(&run, batch, NULL, 0, batch->rows, loss, hits);
+    fnn_end(&run);
     return status;
 }

@@ -46,12 +46,11 @@ static void update_states(const fnn_run *run, int64_t rows) {
     for (int32_t n = 0; n < program->op_count; n++) {
         const fnn_op *op = &program->ops[n];
         if (op->kind != FNN_OP_BATCH_NORM) continue;
-        const fnn_state *mean = &program->states[op->states[0]];
-        const fnn_state *variance = &program->states[op->states[1]];
+        const int64_t mean = program->states[op->states[0]].offset,
+                      variance = program->states[op->states[1]].offset;
         e->kernels->batch_norm_update(
-            fnn_at(e, run->states, mean->offset), fnn_at(e, run->states, variance->offset),
-            fnn_at(e, run->statistics, mean->offset), fnn_at(e, run->statistics, variance->offset),
-            op->momentum, rows, mean->length);
+            fnn_at(e, run->states, mean), fnn_at(e, run->states, variance), fnn_kept(run, op, 0, 0),
+            fnn_kept(run, op, 1, 0), op->momentum, rows, program->slots[op->output].width);
     }
 }
 
