@@ -52,7 +52,7 @@ FAULTS = {
     ),
     "late workers join the job that they know": (
         "if (!first) {",
-        "if (!first) { nanosleep(&(struct timespec){0, 200000}, NULL); work(own, worker, 0);",
+        "if (!first) { nanosleep(&(struct timespec){0, 200000}, NULL); work(&own->job, worker, 0);",
         "late_workers_stay_out_of_newer_jobs",
     ),
     "nobody wakes the workers": ("& ASLEEP)", "& 0)", "workers_help"),
@@ -63,7 +63,11 @@ FAULTS = {
         "workers_sleep_when_idle",
     ),
     "a child inherits workers": ("pool.workers = 0;", "", "forks_after_use 1"),
-    "a child inherits a run": ("!= this_thread())", "== this_thread())", "forks_in_use 50"),
+    "a child inherits a run": (
+        "(atomic_load(&pool.owner) != (uintptr_t)pthread_self())",
+        "(atomic_load(&pool.owner) == (uintptr_t)pthread_self())",
+        "forks_in_use 50",
+    ),
     "workers take signals": (
         "sigfillset(&all)",
         "sigemptyset(&all)",
