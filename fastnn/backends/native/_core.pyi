@@ -1,6 +1,6 @@
 """What the compiled module offers; the functions of the kernels are reached through `kernels`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
