@@ -125,6 +125,16 @@ def test_other_vectors_of_parameters_are_seen(compiled):
     assert not (net.predict(X) == first).all()
 
 
+def test_the_moments_of_a_larger_network_are_left_alone(compiled):
+    small, large = (network([fn.Dense(n), fn.Dense(O, "softmax")], compiled) for n in (4, 400))
+    for net in (small, large):
+        net.predict(rows())  # lays it out
+    y, state = targets("classes", B, "float32"), small._state.optimizer
+    assert large._executable.try_step(rows(), y, state, 0.1, 0) is None
+    assert state.step == 0
+    assert not state.moments.any()
+
+
 def test_the_reference_has_no_fast_road():
     net = network(backend="reference")
     state = net._state.optimizer

@@ -197,6 +197,7 @@ cdef class FastRoad:
         See `fastnn.backends.base.Executable.try_step`.
         """
         cdef Py_buffer x, t
+        cdef const Py_buffer *moments
         cdef bint opened
         if parameters is not self.parameters.array or states is not self.states.array:
             return None
@@ -206,6 +207,9 @@ cdef class FastRoad:
         if (<PreparedOptimizer>prepared).moments.array is not state.moments:
             return None
         if (<PreparedOptimizer>prepared).optimizer is not state.optimizer:
+            return None
+        moments = &(<PreparedOptimizer>prepared).moments.view
+        if moments.shape[1] * moments.itemsize != self.parameters.view.len:
             return None
         if not _open(X, &x, self.format, 0, self.engine.inputs):
             return None
