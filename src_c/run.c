@@ -38,8 +38,8 @@ static void lay_out_slots(fnn_run *run, fnn_arena *arena, int parts) {
     const bool tiles = parts & FNN_RUN_TILES, backward = parts & FNN_RUN_BACKWARD;
     const int64_t rows = run->rows, input = parts & FNN_RUN_GATHER ? p->slots[0].ld : 0;
     const int64_t size = tiles ? p->buffers * p->buffer_ld : p->slot_size + input;
-    const char *values = fnn_carve(arena, rows * size, e->element);
-    const char *gradients = fnn_carve(arena, backward ? rows * p->slot_size : 0, e->element);
+    const char *values = fnn_carve(arena, rows, size * e->element);
+    const char *gradients = fnn_carve(arena, backward ? rows : 0, p->slot_size * e->element);
     for (int32_t n = 0; n < p->slot_count && arena->memory; n++) {
         const fnn_slot *slot = &p->slots[n];
         const int64_t at = tiles ? slot->buffer * p->buffer_ld : slot->offset;
@@ -57,10 +57,10 @@ static void lay_out(fnn_run *run, fnn_arena *arena, int parts) {
     run->slots = fnn_carve(arena, p->slot_count, sizeof(fnn_matrix));
     run->gradients = fnn_carve(arena, p->slot_count, sizeof(fnn_matrix));
     lay_out_slots(run, arena, parts);
-    run->saved = fnn_carve(arena, 2 * p->op_count * rows, element);
+    run->saved = fnn_carve(arena, rows, 2 * p->op_count * element);
     run->row_loss = fnn_carve(arena, lost, sizeof(double));
     run->hits = fnn_carve(arena, lost, sizeof(double));
-    run->Y = fnn_carve(arena, gathered * p->slots[p->op_count].width, element);
+    run->Y = fnn_carve(arena, gathered, p->slots[p->op_count].width * element);
     run->labels = fnn_carve(arena, gathered, sizeof(int64_t));
     run->weight = fnn_carve(arena, gathered, element);
     run->flat = fnn_carve(arena, parts & FNN_RUN_FLAT ? p->size : 0, element);
@@ -70,16 +70,16 @@ static void lay_out(fnn_run *run, fnn_arena *arena, int parts) {
         run->scratch_size = p->scratch_size;
     else if (run->bfloat16) /* a tile of a dense op's input for every worker */
         run->scratch_size = run->tile * p->widest_input;
-    run->scratch = fnn_carve(arena, run->scratch_size * run->workers, element);
+    run->scratch = fnn_carve(arena, run->workers, run->scratch_size * element);
 }
 
 /* Memory for a run: what the last one left with the engine, where that is enough. A step or a
  * prediction of a few rows takes less time than to ask the system for it. */
 static fnn_spare *take_memory(fnn_engine *engine, int64_t bytes) {
     fnn_spare *spare = atomic_exchange(&engine->spare, NULL);
-    if (spare && spare->bytes >= bytes) return spare;
-    fnn_free(spare);
     const bool fits = bytes >= 0 && bytes <= INT64_MAX - (int64_t)sizeof *spare;
+    if (spare && fits && spare->bytes >= bytes) return spare;
+    fnn_free(spare);
     spare = fits ? fnn_alloc(bytes + (int64_t)sizeof *spare, 1) : NULL;
     if (spare) spare->bytes = bytes;
     return spare;
@@ -91,7 +91,8 @@ fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts) {
     const int64_t tile = parts & FNN_RUN_TILES ? e->program.small_tile : e->program.tile;
     run->rows = whole ? rows : fnn_least(rows, e->program.chunk);
     run->tile = whole ? rows : fnn_least(rows, tile);
-    if (rows * e->program.row_work >= (run->training ? WORK_OF_TWO : WORK_OF_WAKING))
+    const int64_t worth = run->training ? WORK_OF_TWO : WORK_OF_WAKING;
+    if (fnn_least(rows, worth) * e->program.row_work >= worth) /* so no product is too large */
         run->pool = fnn_pool_begin(e->threads);
     run->workers = run->pool ? e->threads : 1;
     if (!whole)

@@ -16,6 +16,7 @@ from fastnn import Network, backends, losses
 from fastnn import layers as fn
 from fastnn.optimizers import SGD, Adam, RMSprop
 from fastnn.program import lower
+from fastnn.program.program import Op, Slot
 
 native = pytest.importorskip("fastnn.backends.native", exc_type=ImportError)
 core = native._core
@@ -182,6 +183,22 @@ def test_when_any_allocation_fails_nothing_has_changed_and_the_next_call_works(n
             core.fail_allocation_after(-1)
     assert 0 < successes < 100, "every call allocates, and not without end"
     assert np.isfinite(predict(executable, batch.X)).all()
+
+
+def test_a_workspace_beyond_all_memory_is_refused_whatever_the_last_call_left():
+    # The overflow of its size was taken for a size, and any memory of the engine for enough of it.
+    first, *_ = (program := lower([fn.BatchNorm(), fn.Dense(2, "softmax")], 1, None)).ops
+    ops, slots = [first], list(program.slots[:2])
+    for number in range(1, 631):  # double the width 30 times, then keep it
+        kind = "concat" if number <= 30 else "add"
+        ops.append(Op(kind, (number, number), number + 1, (False, True)))
+        slots.append(Slot(str(number), 2 ** min(number, 30)))
+    program = program._replace(ops=tuple(ops), slots=tuple(slots))
+    executable = native.BACKEND.compile(program, np.dtype("float32"), 1)
+    X, labels = np.zeros((2**22, 1), np.float32), np.zeros(2**22, np.int64)
+    assert executable.evaluate(backends.Batch(X[:0], labels[:0])) == (0, 0)
+    with pytest.raises(MemoryError):
+        executable.loss_and_gradient(backends.Batch(X, labels), None, training=True)
 
 
 # -- interrupts -----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from fastnn.activations import FORMULAS
 from fastnn.checks import LARGEST_SIZE
+from fastnn.layers import GATES
 from fastnn.program.program import Op, Program
 
 __all__ = ["check"]
@@ -85,8 +86,9 @@ def _op_fault(program: Program, number: int, op: Op) -> str:
         return f"has the states {op.states}, expected {states} of {len(program.states)}"
     if any(program.states[s].length != O for s in op.states):
         return f"has a state that is not of length {O}"
-    if op.kind in ("activation", "gate") and op.function not in FORMULAS:
-        return f"has the function {op.function!r}, expected one of {', '.join(FORMULAS)}"
+    functions = {"activation": FORMULAS, "gate": GATES.values()}.get(op.kind)
+    if functions and op.function not in functions:
+        return f"has the function {op.function!r}, expected one of {', '.join(functions)}"
     if op.kind == "dropout" and not 0 <= op.constant < 1:
         return f"has the rate {op.constant}, expected 0 to below 1"
     return ""
