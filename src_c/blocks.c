@@ -2,7 +2,30 @@
 #include "engine.h"
 
 #include <math.h>
-#include <string.h>
+
+/* A moment of the optimizer, or NULL where it has fewer. */
+static char *moment(const fnn_run *run, int which, int64_t offset) {
+    const fnn_engine *e = run->engine;
+    const fnn_optimizer *o = run->optimizer;
+    const bool two = o->kind == FNN_ADAM || o->kind == FNN_NADAM;
+    const int averages = two ? 2 : o->kind == FNN_SGD ? 0 : 1;
+    const int count = averages + (o->momentum > 0); /* of SGD and RMSprop */
+    return which < count ? fnn_at(e, o->moments, which * e->program.size + offset) : NULL;
+}
+
+void fnn_update(const fnn_run *run, const fnn_parameter *p, int64_t offset, int64_t N, void *g) {
+    const fnn_kernels *k = run->engine->kernels;
+    const fnn_optimizer *o = run->optimizer;
+    char *w = fnn_at(run->engine, run->parameters, offset);
+    k->update(w, moment(run, 0, offset), moment(run, 1, offset), g, o, run->rate,
+              p->regularized ? o->weight_decay : 0, N);
+    if (p->max_norm > 0) /* then the part is the whole of it */
+        k->max_norm(fnn_rows(w, p->stride), p->max_norm, p->rows, p->columns);
+}
+
+double fnn_nadam_momentum(const fnn_optimizer *o, uint64_t step) {
+    return o->beta1 * (1 - 0.5 * pow(0.96, (double)step * o->momentum_decay));
+}
 
 /* Penalty, clipping and update of a part of a parameter whose gradient is complete. Returns the
  * penalty. Nothing is updated by a gradient that is not finite. */

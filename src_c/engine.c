@@ -1,9 +1,15 @@
-/* Engines, and all memory of the core: aligned, its sizes checked, and its failure testable. */
+/* Engines, whether their runs go on, and all memory of the core: aligned, its sizes checked, and
+ * its failure testable. */
 #include "engine.h"
 
 #include <stdlib.h>
 
 #define CACHE_LINE 64
+
+/* The clock is read after this many multiply-adds, and the poll function called after this much
+ * time: asking may mean to wait for a lock. */
+#define POLL_WORK (1 << 20)
+#define POLL_NANOSECONDS 5000000
 
 /* Allocations that still succeed before one fails; negative: no failure is ordered. */
 static _Atomic int64_t countdown = -1;
@@ -63,4 +69,18 @@ fnn_status fnn_engine_create(fnn_engine **engine, const fnn_program *program, fn
 void fnn_engine_free(fnn_engine *engine) {
     if (engine) fnn_free(engine->spare);
     fnn_free(engine);
+}
+
+bool fnn_go_on(fnn_run *run, int worker, int64_t work) {
+    if (worker == 0 && run->poll && (run->work += work) >= POLL_WORK) {
+        const int64_t now = fnn_nanoseconds();
+        run->work = 0;
+        if (run->asked_at == 0) /* the first look */
+            run->asked_at = now;
+        if (now - run->asked_at >= POLL_NANOSECONDS) {
+            run->asked_at = now;
+            if (run->poll->ask(run->poll->context) != 0) atomic_store(&run->interrupted, true);
+        }
+    }
+    return !atomic_load_explicit(&run->interrupted, memory_order_relaxed);
 }

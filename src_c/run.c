@@ -4,11 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-/* The clock is read after this many multiply-adds, and the poll function called after this much
- * time: asking may mean to wait for a lock. */
-#define POLL_WORK (1 << 20)
-#define POLL_NANOSECONDS 5000000
-
 /* What an engine keeps for the next run, at most: who needs more has time to ask for it. */
 #define KEPT_BYTES (16 << 20)
 
@@ -16,20 +11,6 @@
  * training the others are awake; a single call has to wake them. */
 #define WORK_OF_TWO 400000
 #define WORK_OF_WAKING 8000000
-
-bool fnn_go_on(fnn_run *run, int worker, int64_t work) {
-    if (worker == 0 && run->poll && (run->work += work) >= POLL_WORK) {
-        const int64_t now = fnn_nanoseconds();
-        run->work = 0;
-        if (run->asked_at == 0) /* the first look */
-            run->asked_at = now;
-        if (now - run->asked_at >= POLL_NANOSECONDS) {
-            run->asked_at = now;
-            if (run->poll->ask(run->poll->context) != 0) atomic_store(&run->interrupted, true);
-        }
-    }
-    return !atomic_load_explicit(&run->interrupted, memory_order_relaxed);
-}
 
 /* The slots of a prediction share buffers, the others have memory of their own. */
 static void lay_out_slots(fnn_run *run, fnn_arena *arena, int parts) {

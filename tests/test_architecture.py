@@ -39,7 +39,7 @@ OWNERS = {"sklearn": ("sklearn",), "numba": ("backends.numba_cpu", "backends.cud
 RUNS_CODE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
 RUNS_TEXT = {"eval", "exec", "compile", "__import__"}
 
-LONGEST = 450
+LONGEST = 400
 
 
 @dataclass(frozen=True)

@@ -343,4 +343,5 @@ def _block_rows(parameter: Parameter, element: int) -> int:
     row_bytes = parameter.stride * element
     rows = max(BLOCK_LEAST_BYTES // row_bytes, -(-parameter.rows // BLOCKS))
     rows = max(BLOCK_LEAST, min(BLOCK_BYTES // row_bytes, rows))
-    return min(-(-rows // BLOCK_STEP) * BLOCK_STEP, parameter.rows)
+    even = -(-parameter.rows // -(-parameter.rows // rows))  # all of about the same height
+    return min(-(-even // BLOCK_STEP) * BLOCK_STEP, parameter.rows)

@@ -14,7 +14,7 @@ from fastnn.program import Program
 
 if importlib.util.find_spec("fastnn.backends.native._core") is None:
     raise ImportError("its compiled part is not installed")
-from fastnn.backends.native import _core, kernels, threadpool  # noqa: E402 (after that check)
+from fastnn.backends.native import _core, kernels, threadpool
 
 __all__ = ["BACKEND", "NativeBackend", "NativeExecutable"]
 

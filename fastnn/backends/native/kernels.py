@@ -44,6 +44,7 @@ def _checked(kernel: Kernel) -> Callable[..., Any]:
         return function[SPECIALIZATIONS[dtype.name]](*values.values())
 
     checked.__name__ = checked.__qualname__ = kernel.name
+    # The stubs of functions know nothing of this, but `inspect` reads it.
     checked.__signature__ = signature  # type: ignore[attr-defined]
     return checked
 

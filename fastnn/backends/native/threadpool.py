@@ -42,6 +42,7 @@ def register() -> None:
     global _registered
     import threadpoolctl
 
+    # threadpoolctl has no types, so that its class is Any.
     class Controller(threadpoolctl.LibController):  # type: ignore[misc]
         """Reads and sets the limit of the library that this is about."""
 
