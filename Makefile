@@ -31,7 +31,7 @@ help:
 	@echo 'make bench    fastnn beside other libraries   (ARGS=--quick, ARGS=--write, ARGS=--help)'
 	@echo 'make bench-scaling   how a step grows with width, batch, depth and threads   (ARGS=--write)'
 	@echo 'make bench-write     the results into README.md and docs, without measuring'
-	@echo 'make bench-kernels   every kernel and network alone, for pytest-benchmark compare'
+	@echo 'make bench-kernels   every kernel and network alone, by pytest-benchmark   (ARGS="-k NAME")'
 	@echo 'make clean    remove all that these made, the venvs included'
 	@echo 'PYTHON=python3.12 chooses the interpreter of new venvs (make clean drops the old ones)'
 
@@ -160,6 +160,9 @@ build: .venv-test/.venv
 # of the other libraries whichever are to be compared, instead of a venv with all of them.
 BENCH_PYTHON ?= .venv-bench/bin/python
 BENCH_VENV = $(filter .venv-bench/%,$(BENCH_PYTHON:python=.installed))
+# For another folder: a path made absolute, a bare name left to be looked up.
+BENCH_PYTHON_ANYWHERE = $(if $(findstring /,$(BENCH_PYTHON)),$(abspath \
+    $(BENCH_PYTHON)),$(BENCH_PYTHON))
 
 bench: $(BENCH_VENV)
 	$(BENCH_PYTHON) benchmarks/compare.py $(ARGS)
@@ -172,7 +175,7 @@ bench-write: $(BENCH_VENV)
 
 bench-kernels: $(BENCH_VENV)
 	@mkdir -p build/benchmarks/run
-	cd build/benchmarks/run && $(abspath $(BENCH_PYTHON)) -m pytest \
+	cd build/benchmarks/run && $(BENCH_PYTHON_ANYWHERE) -m pytest \
 	    -c $(CURDIR)/benchmarks/pytest.ini -p no:cacheprovider \
 	    --benchmark-autosave $(CURDIR)/benchmarks $(ARGS)
 

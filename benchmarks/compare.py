@@ -19,7 +19,7 @@ import machine
 import report
 import store
 from busy import measure_busy
-from contestants import Contestant, present
+from contestants import CONTESTANTS, Contestant, called, present
 from frame import empty_results, measure_roof, say, show
 from measure import Settings, cores_for, measure_case, open_workers
 
@@ -182,16 +182,25 @@ def parser() -> argparse.ArgumentParser:
     told = argparse.ArgumentParser(prog="compare.py", description=__doc__.partition("\n")[0])
     told.add_argument("--parts", type=_parts, default=list(PARTS), help=",".join(PARTS))
     told.add_argument(
-        "--cases", action="append", default=[], metavar="TEXT", help="cases with this in their name"
+        "--cases",
+        type=_case,
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="cases with this in their name; give it again for more",
     )
     told.add_argument(
-        "--peers", type=_list, default=[], metavar="NAMES", help="such as torch,jax; default: all"
+        "--peers", type=_peers, default=[], metavar="NAMES", help="such as torch,jax; default: all"
     )
-    told.add_argument("--threads", type=_list, default=DEFAULT_THREADS, help="such as 1 or 1,all")
+    told.add_argument(
+        "--threads", type=_threads, default=DEFAULT_THREADS, help="such as 1; default: 1,all"
+    )
     told.add_argument("--rounds", type=int, help="interleaved rounds")
     told.add_argument("--seconds", type=float, help="length of a run in a round, of whatever part")
     told.add_argument("--quick", action="store_true", help="few cases, short epochs, 3 rounds")
-    told.add_argument("--output", type=Path, help="folder of the JSON file")
+    told.add_argument(
+        "--output", type=Path, help="folder of the JSON file, in place of that of this machine"
+    )
     told.add_argument(
         "--write", action="store_true", help="put tables and charts into README.md and docs"
     )
@@ -207,6 +216,33 @@ def _parts(text: str) -> list[str]:
     unknown = [part for part in wanted if part not in PARTS]
     if unknown or not wanted:
         raise argparse.ArgumentTypeError(f"unknown part {text!r}; there are {', '.join(PARTS)}")
+    return wanted
+
+
+def _case(text: str) -> str:
+    everything = (*cases.TRAINING, *cases.INFERENCE, *cases.BUSY)
+    if not cases.select(everything, [text]):
+        nets = dict.fromkeys(case.name.partition(",")[0] for case in everything)
+        raise argparse.ArgumentTypeError(f"no case has {text!r} in it; nets: {', '.join(nets)}")
+    return text
+
+
+def _peers(text: str) -> list[str]:
+    wanted = _list(text)
+    for name in wanted:
+        if not any(called(contestant, name) for contestant in CONTESTANTS):
+            known = ", ".join(contestant.name for contestant in CONTESTANTS)
+            raise argparse.ArgumentTypeError(f"unknown library {name!r}; there are {known}")
+    return wanted
+
+
+def _threads(text: str) -> list[str]:
+    wanted = _list(text)
+    try:
+        for threads in wanted:
+            cores_for(threads)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return wanted
 
 

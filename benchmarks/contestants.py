@@ -16,7 +16,7 @@ from typing import Any
 
 import openblas
 
-__all__ = ["CONTESTANTS", "DROPPED", "Contestant", "Worker", "WorkerDied", "present"]
+__all__ = ["CONTESTANTS", "DROPPED", "Contestant", "Worker", "WorkerDied", "called", "present"]
 
 WORKER = Path(__file__).with_name("worker.py")
 TIMEOUT = 1200.0  # seconds for one answer; compilers take their time
@@ -83,6 +83,11 @@ CONTESTANTS = (
 )
 
 
+def called(contestant: Contestant, text: str) -> bool:
+    """Return whether a text is in its name or its packages, whatever the case."""
+    return text.lower() in " ".join((contestant.name, *contestant.packages)).lower()
+
+
 def present(wanted: list[str]) -> tuple[list[Contestant], dict[str, str]]:
     """Return who can take part, and for each of the others the reason why not.
 
@@ -94,9 +99,8 @@ def present(wanted: list[str]) -> tuple[list[Contestant], dict[str, str]]:
     """
     found, left_out = [], {}
     for contestant in CONTESTANTS:
-        names = " ".join((contestant.name, *contestant.packages)).lower()
         ours = contestant.packages == ("fastnn",)
-        if wanted and not ours and not any(text.lower() in names for text in wanted):
+        if wanted and not ours and not any(called(contestant, text) for text in wanted):
             continue
         missing = [p for p in contestant.packages if importlib.util.find_spec(p) is None]
         if missing:

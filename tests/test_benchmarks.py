@@ -301,9 +301,25 @@ def test_a_quick_run_is_not_published(capsys):
     assert "--write needs a whole run" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         scaling.main(["--quick", "--write"])
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "answer"),
+    [
+        ("--parts", "trainig", "unknown part 'trainig'"),
+        ("--peers", "numpy,sklern", "unknown library 'sklern'; there are fastnn"),
+        ("--cases", "784-31", "no case has '784-31' in it; nets: 4-6-2,"),
+        ("--threads", "1,999999", "threads must be 1 to"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_is_measured(
+    option, text, answer, capsys
+):
     with pytest.raises(SystemExit):
-        compare.main(["--parts", "trainig"])
-    assert "unknown part 'trainig'" in capsys.readouterr().err
+        compare.main(["--quick", option, text])
+    told = capsys.readouterr()
+    assert answer in told.err
+    assert not told.out
 
 
 def test_the_roof_is_measured_or_the_reason_is_told(roof):

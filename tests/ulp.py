@@ -98,6 +98,9 @@ def measure(program, dtype, samples, functions=(), threads=1):
 
 def main(functions):
     """Measure float32 on all its numbers; return 1 where a bound does not hold."""
+    unknown = [name for name in functions if name not in BOUNDS]
+    if unknown:
+        raise SystemExit(f"there is no function {unknown[0]}; there are {', '.join(BOUNDS)}")
     if compiled.compiler() is None:
         raise SystemExit("a C compiler is needed: install gcc or clang, or name one in CC")
     folder = Path(tempfile.mkdtemp())
