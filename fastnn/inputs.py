@@ -186,8 +186,8 @@ class Door:
         )
 
 
-def class_weights(class_weight: Any, batch: Batch, program: Program) -> Array | None:
-    """Return the weights of the rows with the weight of each row's class multiplied in.
+def class_weights(class_weight: Any, batch: Batch, program: Program) -> Batch:
+    """Return a batch with the weight of each row's class multiplied in, without rows of weight 0.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ def class_weights(class_weight: Any, batch: Batch, program: Program) -> Array | 
         has no classes.
     """
     if class_weight is None:
-        return batch.weight
+        return batch
     signs = program.loss.targets == "signs"
     yes_or_no = (signs or program.loss.targets == "probabilities") and program.outputs == 1
     if program.loss.targets != "classes" and not yes_or_no:
@@ -232,7 +232,8 @@ def class_weights(class_weight: Any, batch: Batch, program: Program) -> Array | 
     with np.errstate(over="ignore"):  # found below
         own = own.astype(batch.X.dtype)
     _check_total("class_weight times sample_weight", own)
-    return own
+    weighed = Batch(batch.X, batch.Y, own)
+    return weighed if own.all() else _rows(weighed, np.flatnonzero(own))
 
 
 def check_out(out: Any, rows: int, outputs: int, dtype: np.dtype[Any]) -> Array:
@@ -298,7 +299,7 @@ def _labels(array: Array, classes: int) -> npt.NDArray[np.int64]:
         raise ValueError(
             f"labels must be whole numbers from 0 to {classes - 1}, got {array[row]} in row {row}"
         )
-    return np.ascontiguousarray(array, dtype=np.int64)
+    return np.require(array, np.int64, ["C_CONTIGUOUS", "ALIGNED"])
 
 
 def _signs(y: Array) -> Array:

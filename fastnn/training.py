@@ -82,7 +82,10 @@ class History(Mapping[str, list[float]]):
     def best_epoch(self) -> int:
         """Number of the epoch with the lowest validation loss, else the lowest loss."""
         losses = self._values.get("val_loss", self._values["loss"])
-        return self._first_epoch + int(np.argmin(losses)) if losses else 0
+        if not losses:
+            return 0
+        # A validation loss may be NaN, which is no lower than a number.
+        return self._first_epoch + int(np.argmin(np.nan_to_num(losses, nan=np.inf)))
 
     def append(self, metrics: Mapping[str, float]) -> None:
         """Add the metrics of an epoch."""
@@ -153,6 +156,8 @@ def train(
             passes.begin()
             for callback in told:
                 callback.on_epoch_begin(run)
+            if run.stop_reason is not None:  # before the first call, with a bar or without one
+                break
             metrics = passes.run_all(told)
             if metrics is None:  # a callback ended it between two calls
                 break
@@ -273,7 +278,7 @@ class _Passes:
         if taken < count or not _is_finite(self.executable, state.optimizer):
             loss = float(self.losses[min(self.done, self.steps - 1)])
             _keep_finite(self.executable, state.optimizer, self.finite)
-            raise DivergenceError(state.optimizer.step, self.run.epoch, loss)
+            raise _failure(self.executable, state, self.run.epoch, loss)
 
     def _metrics(self) -> dict[str, float]:
         """Return the means over the rows, each batch counting by its weight."""
@@ -299,7 +304,10 @@ def take_step(executable: Executable, state: TrainingState, batch: Batch, seed: 
     Raises
     ------
     DivergenceError
-        When the loss, its gradient or what was updated is not finite; the parameters are finite.
+        When the loss, its gradient or what was updated is not finite; the parameters and states
+        are as they were.
+    ValueError
+        When they were not finite before.
     """
     loss, share = np.empty(1), np.empty(1)
     optimizer = state.optimizer
@@ -307,8 +315,10 @@ def take_step(executable: Executable, state: TrainingState, batch: Batch, seed: 
     finite = executable.parameters.copy(), executable.states.copy()
     taken = executable.run_steps(batch, None, len(batch), optimizer, rate, seed, loss, share)
     if not taken or not _is_finite(executable, optimizer):
-        _keep_finite(executable, optimizer, finite)
-        raise DivergenceError(optimizer.step, state.epochs + 1, float(loss[0]))
+        executable.parameters[...], executable.states[...] = finite
+        executable.changed()
+        _keep_moments(executable, optimizer)
+        raise _failure(executable, state, state.epochs + 1, float(loss[0]))
     return float(loss[0])
 
 
@@ -320,7 +330,10 @@ def try_step(
     Raises
     ------
     DivergenceError
-        When the loss, its gradient or what was updated is not finite; the parameters are finite.
+        When the loss, its gradient or what was updated is not finite; the parameters and states
+        are as they were.
+    ValueError
+        When they were not finite before.
     """
     optimizer = state.optimizer
     told = executable.try_step(X, y, optimizer, optimizer.next_rate(), seed)
@@ -328,7 +341,7 @@ def try_step(
         return None
     loss, finite = told
     if not finite:
-        raise DivergenceError(optimizer.step, state.epochs + 1, loss)
+        raise _failure(executable, state, state.epochs + 1, loss)
     return loss
 
 
@@ -343,5 +356,25 @@ def _keep_finite(executable: Executable, state: OptimizerState, finite: Any) -> 
     if not all(map(executable.all_finite, (executable.parameters, executable.states))):
         executable.parameters[...], executable.states[...] = finite
         executable.changed()
+    _keep_moments(executable, state)
+
+
+def _keep_moments(executable: Executable, state: OptimizerState) -> None:
+    """Forget moments that are not finite."""
     if not executable.all_finite(state.moments):
         state.moments[...] = 0
+
+
+def _failure(
+    executable: Executable, state: TrainingState, epoch: int, loss: float
+) -> DivergenceError | ValueError:
+    """Return what to raise for a step that was not finite, once finite weights are back.
+
+    There are none where somebody wrote NaN or infinity into them.
+    """
+    if all(map(executable.all_finite, (executable.parameters, executable.states))):
+        return DivergenceError(state.optimizer.step, epoch, loss)
+    return ValueError(
+        "the network holds NaN or infinity that was written into its parameters or states; set "
+        "finite ones, such as those of a saved network"
+    )

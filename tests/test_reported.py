@@ -1,13 +1,17 @@
 """Faults that users met, each with what must not come back."""
 
 import json
+import subprocess
+import sys
+import textwrap
+from functools import partial
 
 import numpy as np
 import pytest
 
 import fastnn as fn
-from fastnn import backends
-from fastnn.errors import DivergenceError, ModelFileError
+from fastnn import backends, progress
+from fastnn.errors import DivergenceError, MissingDependency, ModelFileError
 from fastnn.formats import model_file
 
 pytestmark = pytest.mark.parametrize("backend", backends.available())
@@ -169,3 +173,101 @@ def test_a_checkpoint_without_a_folder_is_refused_before_training(backend, tmp_p
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         fit(net, callbacks=[fn.ModelCheckpoint(tmp_path / "none" / "net.fnn")])
     assert net.steps == 0
+
+
+def test_the_rows_of_a_class_of_weight_0_are_as_good_as_absent(backend):
+    """A batch of them alone has no mean: its loss was NaN, and training said to have diverged."""
+    order = np.argsort(Y, kind="stable")
+    by_class, absent = network(backend), network(backend)
+    told = {"epochs": 2, "batch_size": 4, "shuffle": False, "progress": False}
+    by_class.fit(X[order], Y[order], class_weight={0: 0.0}, **told)
+    absent.fit(X[Y == 1], Y[Y == 1], **told)
+    assert (by_class.parameters_vector == absent.parameters_vector).all()
+
+
+@pytest.mark.parametrize("optimizer", [fn.SGD(1e-12), fn.Adam()])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_single_step_that_diverges_in_one_layer_leaves_all_as_they_were(
+    backend, optimizer, order
+):
+    """The other layers were updated by then, and stayed so; an array in F order is copied first."""
+    layers = [fn.Dense(100, "tanh"), fn.Dense(3)]
+    net = fn.Network(layers, input_size=64, optimizer=optimizer, backend=backend)
+    for name, scale in (("0.weight", 1e-30), ("1.weight", 1e10)):
+        net.parameters[name][...] *= scale
+    before = net.parameters_vector
+    rows = 1e30 * np.random.default_rng(0).normal(size=(8, 64))
+    with pytest.raises(DivergenceError, match="after 0 steps"):
+        net.train_batch(np.asarray(rows, np.float32, order=order), np.zeros((8, 3), np.float32))
+    assert (net.parameters_vector == before).all()
+
+
+@pytest.mark.parametrize("call", ["fit", "train_batch", "float32"])
+def test_weights_that_were_set_to_nan_are_no_divergence(backend, call):
+    """The message told of the last finite weights, of which there were none."""
+    net = network(backend)
+    net.parameters["0.weight"][0, 0] = np.nan
+    rows = X.astype("float32") if call == "float32" else X
+    train = partial(net.fit, progress=False) if call == "fit" else net.train_batch
+    with pytest.raises(ValueError, match="holds NaN or infinity that was written into"):
+        train(rows, Y)
+
+
+def test_a_validation_loss_of_nan_is_worse_than_any_number(backend):
+    """Nothing is lower than NaN, so the weights of the first epoch counted as the best."""
+    stopping = fn.EarlyStopping(patience=5)
+    run = fn.Run(network(backend), ["loss", "val_loss"])
+    stopping.on_fit_begin(run)
+    history = fn.History(run.metric_names, 1)
+    for run.epoch, value in enumerate((np.nan, np.inf, 2.0, 3.0, np.nan), 1):
+        run.metrics = {"loss": 1.0, "val_loss": value}
+        history.append(run.metrics)
+        stopping.on_epoch_end(run)
+    assert (stopping.best_epoch, stopping.best, stopping.waited) == (3, 2.0, 2)
+    assert history.best_epoch == 3
+
+
+@pytest.mark.parametrize("bar", [False, True])
+def test_a_run_that_is_ended_before_an_epoch_begins_takes_no_step(backend, bar):
+    """Steps were taken all the same, and on a terminal, where a bar is drawn, others than else."""
+
+    class Bar(fn.Callback):
+        def on_steps_end(self, run):
+            pass
+
+    class Ended(fn.Callback):
+        def on_epoch_begin(self, run):
+            run.stop("before it begins")
+
+    net = network(backend)
+    callbacks = [Ended(), Bar()] if bar else [Ended()]
+    history = net.fit(X, Y, batch_size=1, progress=False, callbacks=callbacks)
+    assert (net.steps, history["loss"], history.stop_reason) == (0, [], "before it begins")
+
+
+@pytest.mark.parametrize("output", ["None", "open(os.devnull, 'w')"])
+def test_a_run_without_an_output_has_no_bar(backend, output):
+    """A daemon has none, or has closed it: what should have drawn a bar raised an exception."""
+    script = f"""
+        import os, sys
+        import numpy as np, fastnn as fn
+        sys.stderr = {output}
+        if sys.stderr is not None:
+            sys.stderr.close()
+        fn.Network([fn.Dense(1)], backend={backend!r}).fit(np.ones((4, 2)), np.ones(4))
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=60)
+
+
+def test_a_missing_tqdm_is_named_with_its_remedy(backend, monkeypatch):
+    progress._bars.cache_clear()
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    with pytest.raises(MissingDependency, match="pip install tqdm, or call fit with progress"):
+        network(backend).fit(X, Y)
+
+
+def test_an_infinite_constant_is_not_said_to_be_too_small(backend):
+    with pytest.raises(ValueError, match="learning_rate must be finite and at least 0, got inf"):
+        fn.SGD(float("inf"))
+    with pytest.raises(MemoryError, match="no memory for 16 EiB"):
+        fn.Network([fn.Dense(2**31 - 1)], input_size=2**31 - 1, backend=backend)
