@@ -298,7 +298,7 @@ def _labels(array: Array, classes: int) -> npt.NDArray[np.int64]:
         raise ValueError(
             f"labels must be whole numbers from 0 to {classes - 1}, got {array[row]} in row {row}"
         )
-    return np.ascontiguousarray(array, dtype=np.int64)
+    return np.require(array, np.int64, ["C_CONTIGUOUS", "ALIGNED"])
 
 
 def _signs(y: Array) -> Array:

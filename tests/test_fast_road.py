@@ -135,6 +135,13 @@ def test_the_moments_of_a_larger_network_are_left_alone(compiled):
     assert not state.moments.any()
 
 
+def test_labels_that_are_not_aligned_are_moved_for_the_thorough_road():
+    net, y = network(), moved(targets("classes", B, ""))
+    net.predict(rows())  # lays it out
+    assert not y.flags.aligned
+    assert net._door.batch(net.program, rows(), y, None).Y.flags.aligned
+
+
 def test_the_reference_has_no_fast_road():
     net = network(backend="reference")
     state = net._state.optimizer
