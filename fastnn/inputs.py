@@ -186,8 +186,8 @@ class Door:
         )
 
 
-def class_weights(class_weight: Any, batch: Batch, program: Program) -> Array | None:
-    """Return the weights of the rows with the weight of each row's class multiplied in.
+def class_weights(class_weight: Any, batch: Batch, program: Program) -> Batch:
+    """Return the batch with the weight of each row's class multiplied in, less rows of weight 0.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ def class_weights(class_weight: Any, batch: Batch, program: Program) -> Array | 
         has no classes.
     """
     if class_weight is None:
-        return batch.weight
+        return batch
     signs = program.loss.targets == "signs"
     yes_or_no = (signs or program.loss.targets == "probabilities") and program.outputs == 1
     if program.loss.targets != "classes" and not yes_or_no:
@@ -232,7 +232,8 @@ def class_weights(class_weight: Any, batch: Batch, program: Program) -> Array | 
     with np.errstate(over="ignore"):  # found below
         own = own.astype(batch.X.dtype)
     _check_total("class_weight times sample_weight", own)
-    return own
+    weighed = Batch(batch.X, batch.Y, own)
+    return weighed if own.all() else _rows(weighed, np.flatnonzero(own))
 
 
 def check_out(out: Any, rows: int, outputs: int, dtype: np.dtype[Any]) -> Array:

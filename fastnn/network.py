@@ -226,7 +226,8 @@ class Network(Model):
             Weights of the rows. A row of weight 0 is as good as absent. In the statistics of a
             batch norm all other rows count alike.
         class_weight : mapping of int to float, or "balanced", optional
-            Weights of the classes, multiplied into those of the rows that are trained on.
+            Weights of the classes, multiplied into those of the rows that are trained on. The rows
+            of a class of weight 0 are as good as absent.
         shuffle : bool
             Whether every epoch has an order of its own.
         callbacks : list of Callback
@@ -254,7 +255,7 @@ class Network(Model):
         watchers = check_callbacks(callbacks)
         program, batch = self._batch(X, y, sample_weight)
         batch, validation = self._door.validation(program, batch, validation_data, self.seed)
-        batch = Batch(batch.X, batch.Y, inputs.class_weights(class_weight, batch, program))
+        batch = inputs.class_weights(class_weight, batch, program)
         names = ["loss", "accuracy"] if program.loss.targets in metrics.HITS else ["loss"]
         if validation is not None:
             names += [f"val_{name}" for name in names]

@@ -169,3 +169,13 @@ def test_a_checkpoint_without_a_folder_is_refused_before_training(backend, tmp_p
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         fit(net, callbacks=[fn.ModelCheckpoint(tmp_path / "none" / "net.fnn")])
     assert net.steps == 0
+
+
+def test_the_rows_of_a_class_of_weight_0_are_as_good_as_absent(backend):
+    """A batch of them alone has no mean: its loss was NaN, and training said to have diverged."""
+    order = np.argsort(Y, kind="stable")
+    by_class, absent = network(backend), network(backend)
+    told = {"epochs": 2, "batch_size": 4, "shuffle": False, "progress": False}
+    by_class.fit(X[order], Y[order], class_weight={0: 0.0}, **told)
+    absent.fit(X[Y == 1], Y[Y == 1], **told)
+    assert (by_class.parameters_vector == absent.parameters_vector).all()
