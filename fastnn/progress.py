@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from fastnn.callbacks import Callback, Run
+from fastnn.errors import MissingDependency
 
 __all__ = ["drawn_bar"]
 
@@ -49,7 +51,16 @@ def drawn_bar(epochs: int, steps: int, done: int) -> Iterator[Callback | None]:
     ------
     Callback or None
         What has to be told of the run, None where nothing is drawn.
+
+    Raises
+    ------
+    MissingDependency
+        When tqdm is not installed.
     """
+    # A daemon may have closed its output, or have been started without one.
+    if sys.stderr is None or getattr(sys.stderr, "closed", False):
+        yield None
+        return
     # None draws only where the output is a terminal.
     with _bars()(total=epochs * steps, unit="step", disable=None, miniters=1) as bar:
         yield None if bar.disable else _Bar(bar, epochs, done)
@@ -62,7 +73,12 @@ def _bars() -> Any:
     Python warns who forks beside a thread. This one looks after bars whose steps get slower than
     tqdm expected; with ``miniters=1`` it expects nothing, and looks at the clock at every step.
     """
-    from tqdm.auto import tqdm  # loaded by the first bar, not by the import of fastnn
+    try:
+        from tqdm.auto import tqdm  # loaded by the first bar, not by the import of fastnn
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            "the progress bar of fit needs tqdm: pip install tqdm, or call fit with progress=False"
+        ) from error
 
     # Only the stubs of tqdm take a parameter; the class itself cannot be subscripted.
     class Bar(tqdm):  # type: ignore[type-arg]

@@ -1,13 +1,16 @@
 """Faults that users met, each with what must not come back."""
 
 import json
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
 
 import fastnn as fn
-from fastnn import backends
-from fastnn.errors import DivergenceError, ModelFileError
+from fastnn import backends, progress
+from fastnn.errors import DivergenceError, MissingDependency, ModelFileError
 from fastnn.formats import model_file
 
 pytestmark = pytest.mark.parametrize("backend", backends.available())
@@ -179,3 +182,26 @@ def test_the_rows_of_a_class_of_weight_0_are_as_good_as_absent(backend):
     by_class.fit(X[order], Y[order], class_weight={0: 0.0}, **told)
     absent.fit(X[Y == 1], Y[Y == 1], **told)
     assert (by_class.parameters_vector == absent.parameters_vector).all()
+
+
+@pytest.mark.parametrize("output", ["None", "open(os.devnull, 'w')"])
+def test_a_run_without_an_output_has_no_bar(backend, output):
+    """A daemon has none, or has closed it: what should have drawn a bar raised an exception."""
+    script = f"""
+        import os, sys
+        import numpy as np, fastnn as fn
+        sys.stderr = {output}
+        if sys.stderr is not None:
+            sys.stderr.close()
+        fn.Network([fn.Dense(1)], backend={backend!r}).fit(np.ones((4, 2)), np.ones(4))
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=60)
+
+
+def test_a_missing_tqdm_is_named_with_its_remedy(backend, monkeypatch):
+    progress._bars.cache_clear()
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    with pytest.raises(
+        MissingDependency, match="pip install tqdm, or call fit with progress=False"
+    ):
+        network(backend).fit(X, Y)
