@@ -126,6 +126,8 @@ class EarlyStopping(Callback):
     def on_epoch_end(self, run: Run) -> None:
         """Compare the metric with the best so far."""
         value = self._sign * run.metrics[self.monitor]
+        if math.isnan(value):  # worse than any number, which it would else hide for ever
+            value = math.inf
         if value < self.best - self.min_delta or self.best_epoch == 0:
             self.best, self.best_epoch, self.waited = value, run.epoch, 0
             if self.restore_best:

@@ -82,7 +82,10 @@ class History(Mapping[str, list[float]]):
     def best_epoch(self) -> int:
         """Number of the epoch with the lowest validation loss, else the lowest loss."""
         losses = self._values.get("val_loss", self._values["loss"])
-        return self._first_epoch + int(np.argmin(losses)) if losses else 0
+        # A validation loss may be NaN, which is no lower than a number.
+        return (
+            self._first_epoch + int(np.argmin(np.nan_to_num(losses, nan=np.inf))) if losses else 0
+        )
 
     def append(self, metrics: Mapping[str, float]) -> None:
         """Add the metrics of an epoch."""

@@ -184,6 +184,20 @@ def test_the_rows_of_a_class_of_weight_0_are_as_good_as_absent(backend):
     assert (by_class.parameters_vector == absent.parameters_vector).all()
 
 
+def test_a_validation_loss_of_nan_is_worse_than_any_number(backend):
+    """Nothing is lower than NaN, so the weights of the first epoch counted as the best."""
+    stopping = fn.EarlyStopping(patience=5)
+    run = fn.Run(network(backend), ["loss", "val_loss"])
+    stopping.on_fit_begin(run)
+    history = fn.History(run.metric_names, 1)
+    for run.epoch, value in enumerate((np.nan, np.inf, 2.0, 3.0, np.nan), 1):
+        run.metrics = {"loss": 1.0, "val_loss": value}
+        history.append(run.metrics)
+        stopping.on_epoch_end(run)
+    assert (stopping.best_epoch, stopping.best, stopping.waited) == (3, 2.0, 2)
+    assert history.best_epoch == 3
+
+
 @pytest.mark.parametrize("output", ["None", "open(os.devnull, 'w')"])
 def test_a_run_without_an_output_has_no_bar(backend, output):
     """A daemon has none, or has closed it: what should have drawn a bar raised an exception."""
