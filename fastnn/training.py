@@ -156,6 +156,8 @@ def train(
             passes.begin()
             for callback in told:
                 callback.on_epoch_begin(run)
+            if run.stop_reason is not None:  # before the first call, with a bar or without one
+                break
             metrics = passes.run_all(told)
             if metrics is None:  # a callback ended it between two calls
                 break

@@ -198,6 +198,24 @@ def test_a_validation_loss_of_nan_is_worse_than_any_number(backend):
     assert history.best_epoch == 3
 
 
+@pytest.mark.parametrize("bar", [False, True])
+def test_a_run_that_is_ended_before_an_epoch_begins_takes_no_step(backend, bar):
+    """Steps were taken all the same, and on a terminal, where a bar is drawn, others than else."""
+
+    class Bar(fn.Callback):
+        def on_steps_end(self, run):
+            pass
+
+    class Ended(fn.Callback):
+        def on_epoch_begin(self, run):
+            run.stop("before it begins")
+
+    net = network(backend)
+    callbacks = [Ended(), Bar()] if bar else [Ended()]
+    history = net.fit(X, Y, batch_size=1, progress=False, callbacks=callbacks)
+    assert (net.steps, history["loss"], history.stop_reason) == (0, [], "before it begins")
+
+
 @pytest.mark.parametrize("output", ["None", "open(os.devnull, 'w')"])
 def test_a_run_without_an_output_has_no_bar(backend, output):
     """A daemon has none, or has closed it: what should have drawn a bar raised an exception."""
