@@ -179,8 +179,8 @@ class Network(Model):
         Raises
         ------
         DivergenceError
-            When the loss, its gradient or the updated weights are not finite; the weights are as
-            they were.
+            When the loss, its gradient or what was updated is not finite; weights and running
+            statistics are as they were.
         """
         if self._executable is not None and sample_weight is None:
             loss = try_step(self._executable, self._state, X, y, self.seed)

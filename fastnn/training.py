@@ -278,7 +278,7 @@ class _Passes:
         if taken < count or not _is_finite(self.executable, state.optimizer):
             loss = float(self.losses[min(self.done, self.steps - 1)])
             _keep_finite(self.executable, state.optimizer, self.finite)
-            raise DivergenceError(state.optimizer.step, self.run.epoch, loss)
+            raise _failure(self.executable, state.optimizer, self.run.epoch, loss)
 
     def _metrics(self) -> dict[str, float]:
         """Return the means over the rows, each batch counting by its weight."""
@@ -304,7 +304,8 @@ def take_step(executable: Executable, state: TrainingState, batch: Batch, seed: 
     Raises
     ------
     DivergenceError
-        When the loss, its gradient or what was updated is not finite; the parameters are finite.
+        When the loss, its gradient or what was updated is not finite; the parameters and states
+        are as they were.
     """
     loss, share = np.empty(1), np.empty(1)
     optimizer = state.optimizer
@@ -312,8 +313,10 @@ def take_step(executable: Executable, state: TrainingState, batch: Batch, seed: 
     finite = executable.parameters.copy(), executable.states.copy()
     taken = executable.run_steps(batch, None, len(batch), optimizer, rate, seed, loss, share)
     if not taken or not _is_finite(executable, optimizer):
-        _keep_finite(executable, optimizer, finite)
-        raise DivergenceError(optimizer.step, state.epochs + 1, float(loss[0]))
+        executable.parameters[...], executable.states[...] = finite
+        executable.changed()
+        _keep_moments(executable, optimizer)
+        raise _failure(executable, optimizer, state.epochs + 1, float(loss[0]))
     return float(loss[0])
 
 
@@ -325,7 +328,8 @@ def try_step(
     Raises
     ------
     DivergenceError
-        When the loss, its gradient or what was updated is not finite; the parameters are finite.
+        When the loss, its gradient or what was updated is not finite; the parameters and states
+        are as they were.
     """
     optimizer = state.optimizer
     told = executable.try_step(X, y, optimizer, optimizer.next_rate(), seed)
@@ -333,7 +337,7 @@ def try_step(
         return None
     loss, finite = told
     if not finite:
-        raise DivergenceError(optimizer.step, state.epochs + 1, loss)
+        raise _failure(executable, optimizer, state.epochs + 1, loss)
     return loss
 
 
@@ -348,5 +352,18 @@ def _keep_finite(executable: Executable, state: OptimizerState, finite: Any) -> 
     if not all(map(executable.all_finite, (executable.parameters, executable.states))):
         executable.parameters[...], executable.states[...] = finite
         executable.changed()
+    _keep_moments(executable, state)
+
+
+def _keep_moments(executable: Executable, state: OptimizerState) -> None:
+    """Forget moments that are not finite."""
     if not executable.all_finite(state.moments):
         state.moments[...] = 0
+
+
+def _failure(
+    executable: Executable, state: OptimizerState, epoch: int, loss: float
+) -> DivergenceError:
+    """Return what to raise once the finite weights are back, if there were any."""
+    vectors = executable.parameters, executable.states
+    return DivergenceError(state.step, epoch, loss, all(map(executable.all_finite, vectors)))

@@ -184,6 +184,34 @@ def test_the_rows_of_a_class_of_weight_0_are_as_good_as_absent(backend):
     assert (by_class.parameters_vector == absent.parameters_vector).all()
 
 
+@pytest.mark.parametrize("optimizer", [fn.SGD(1e-12), fn.Adam()])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_single_step_that_diverges_in_one_layer_leaves_all_as_they_were(
+    backend, optimizer, order
+):
+    """The other layers were updated by then, and stayed so; an array in F order is copied first."""
+    layers = [fn.Dense(100, "tanh"), fn.Dense(3)]
+    net = fn.Network(layers, input_size=64, optimizer=optimizer, backend=backend)
+    for name, scale in (("0.weight", 1e-30), ("1.weight", 1e10)):
+        net.parameters[name][...] *= scale
+    before = net.parameters_vector
+    rows = 1e30 * np.random.default_rng(0).normal(size=(8, 64))
+    with pytest.raises(DivergenceError, match="after 0 steps"):
+        net.train_batch(np.asarray(rows, np.float32, order=order), np.zeros((8, 3), np.float32))
+    assert (net.parameters_vector == before).all()
+
+
+@pytest.mark.parametrize("call", ["fit", "train_batch"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_that_were_set_to_nan_are_not_said_to_be_kept_finite(backend, call, dtype):
+    """The message told of the last finite weights, of which there were none."""
+    net, rows = network(backend), X.astype(dtype)
+    net.parameters["0.weight"][0, 0] = np.nan
+    train = getattr(net, call)
+    with pytest.raises(DivergenceError, match="NaN or infinity was written into the parameters"):
+        train(rows, Y)
+
+
 def test_a_validation_loss_of_nan_is_worse_than_any_number(backend):
     """Nothing is lower than NaN, so the weights of the first epoch counted as the best."""
     stopping = fn.EarlyStopping(patience=5)

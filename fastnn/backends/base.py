@@ -331,9 +331,8 @@ class Executable(ABC):
         -------
         tuple of (float, bool), or None
             The loss before the update, and whether the step was taken and all that it changed is
-            finite. If not, parameters and states are finite ones all the same, those from before
-            the step where the update overflowed, and moments that are not finite are now 0. None
-            as for `try_predict`.
+            finite. If not, parameters and states are those from before the step, and moments that
+            are not finite are now 0. None as for `try_predict`.
         """
         return None
 

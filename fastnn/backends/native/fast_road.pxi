@@ -362,7 +362,9 @@ cdef bint _is_cut(fnn_dtype dtype, const Py_buffer *t, bint at_most_1) noexcept 
 cdef fnn_status _take_step(
     _training *run, const fnn_batch *batch, const fnn_steps *steps, const fnn_poll *poll
 ) noexcept nogil:
-    """Take the step; what is not finite behind it becomes what it was, and moments become 0."""
+    """Take the step. Where anything is not finite behind it, parameters and states become what they
+    were, and moments that are not finite become 0.
+    """
     cdef int64_t size = run.parameters.len
     cdef int64_t taken = 0
     cdef bint finite = True
@@ -377,14 +379,17 @@ cdef fnn_status _take_step(
     )
     run.finite = taken == 1
     if status == FNN_OK or status == FNN_DIVERGED:
-        finite = _is_finite(run.dtype, run.parameters) and _is_finite(run.dtype, run.states)
-        if not finite:
+        finite = _is_finite(run.dtype, run.moments)
+        run.finite = (
+            run.finite
+            and finite
+            and _is_finite(run.dtype, run.parameters)
+            and _is_finite(run.dtype, run.states)
+        )
+        if not run.finite:  # some blocks may be updated, and others not
             memcpy(run.parameters.buf, kept, size)
             memcpy(run.states.buf, kept + size, run.states.len)
-        run.finite = run.finite and finite
-        finite = _is_finite(run.dtype, run.moments)
         if not finite:
             memset(run.moments.buf, 0, run.moments.len)
-        run.finite = run.finite and finite
     fnn_free(kept)
     return status
