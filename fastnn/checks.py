@@ -70,9 +70,13 @@ def real_number(
         number < high if below else number <= high
     )
     if not (math.isfinite(number) and inside):
+        # Infinity is above every bound: the sentence must say what else is wrong with it.
+        finite = "finite and " if inside and low > -math.inf else ""
         left = f"above {low:g}" if above else f"at least {low:g}" if low > -math.inf else "finite"
         right = f" and below {high:g}" if below else f" and at most {high:g}"
-        raise ValueError(f"{name} must be {left}{right if high < math.inf else ''}, got {value!r}")
+        raise ValueError(
+            f"{name} must be {finite}{left}{right if high < math.inf else ''}, got {value!r}"
+        )
     return number
 
 

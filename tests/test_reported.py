@@ -265,3 +265,10 @@ def test_a_missing_tqdm_is_named_with_its_remedy(backend, monkeypatch):
         MissingDependency, match="pip install tqdm, or call fit with progress=False"
     ):
         network(backend).fit(X, Y)
+
+
+def test_an_infinite_constant_is_not_said_to_be_too_small(backend):
+    with pytest.raises(ValueError, match="learning_rate must be finite and at least 0, got inf"):
+        fn.SGD(float("inf"))
+    with pytest.raises(MemoryError, match="no memory for 16 EiB"):
+        fn.Network([fn.Dense(2**31 - 1)], input_size=2**31 - 1, backend=backend)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import threading
 import weakref
 from abc import ABC, abstractmethod
@@ -30,7 +32,9 @@ RATES_AHEAD = 256
 def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     """Return zeros that begin on a cache line, so that no row of a parameter straddles one more."""
     wanted = np.dtype(dtype)
-    size = int(np.prod(shape, dtype=np.int64)) * wanted.itemsize
+    size = math.prod(shape) * wanted.itemsize
+    if size > sys.maxsize - CACHE_LINE:  # NumPy would speak of dimensions
+        raise MemoryError(f"no memory for {size / 2**60:.3g} EiB")
     raw = np.zeros(size + CACHE_LINE, dtype=np.uint8)
     start = -raw.ctypes.data % CACHE_LINE
     return raw[start : start + size].view(wanted).reshape(shape)
