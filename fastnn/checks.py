@@ -74,8 +74,9 @@ def real_number(
         finite = "finite and " if inside and low > -math.inf else ""
         left = f"above {low:g}" if above else f"at least {low:g}" if low > -math.inf else "finite"
         right = f" and below {high:g}" if below else f" and at most {high:g}"
-        bounds = left + (right if high < math.inf else "")
-        raise ValueError(f"{name} must be {finite}{bounds}, got {value!r}")
+        raise ValueError(
+            f"{name} must be {finite}{left}{right if high < math.inf else ''}, got {value!r}"
+        )
     return number
 
 

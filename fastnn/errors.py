@@ -33,7 +33,7 @@ class MissingDependency(FastnnError, ImportError):
 class DivergenceError(FastnnError, ArithmeticError):
     """The loss or its gradient became NaN or infinite during training.
 
-    The network keeps the last finite weights.
+    The network keeps the last finite weights, unless somebody wrote others into it.
 
     Attributes
     ----------
@@ -43,18 +43,28 @@ class DivergenceError(FastnnError, ArithmeticError):
         Number of the epoch, counted over the life of the network, in which it happened.
     loss : float
         The loss of the batch at which training stopped.
+    finite : bool
+        Whether the weights and running statistics that are kept are finite.
     """
 
-    def __init__(self, step: int, epoch: int, loss: float) -> None:
-        self.step, self.epoch, self.loss = step, epoch, loss
+    def __init__(self, step: int, epoch: int, loss: float, finite: bool = True) -> None:
+        self.step, self.epoch, self.loss, self.finite = step, epoch, loss, finite
         steps = f"{step} step{'s' * (step != 1)}"
+        if finite:
+            advice = (
+                "the last finite weights are kept; try a smaller learning rate, clip_norm=1.0, or "
+                "standardised inputs"
+            )
+        else:
+            advice = (
+                "NaN or infinity was written into the parameters or states before; set finite ones"
+            )
         super().__init__(
-            f"training diverged in epoch {epoch} after {steps} (loss {loss}); the last finite "
-            "weights are kept; try a smaller learning rate, clip_norm=1.0, or standardised inputs"
+            f"training diverged in epoch {epoch} after {steps} (loss {loss}); {advice}"
         )
 
-    def __reduce__(self) -> tuple[type[DivergenceError], tuple[int, int, float]]:
-        return type(self), (self.step, self.epoch, self.loss)
+    def __reduce__(self) -> tuple[type[DivergenceError], tuple[int, int, float, bool]]:
+        return type(self), (self.step, self.epoch, self.loss, self.finite)
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:

@@ -187,7 +187,7 @@ class Door:
 
 
 def class_weights(class_weight: Any, batch: Batch, program: Program) -> Batch:
-    """Return a batch with the weight of each row's class multiplied in, without rows of weight 0.
+    """Return the batch with the weight of each row's class multiplied in, less rows of weight 0.
 
     Parameters
     ----------

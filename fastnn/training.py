@@ -278,7 +278,7 @@ class _Passes:
         if taken < count or not _is_finite(self.executable, state.optimizer):
             loss = float(self.losses[min(self.done, self.steps - 1)])
             _keep_finite(self.executable, state.optimizer, self.finite)
-            raise _failure(self.executable, state, self.run.epoch, loss)
+            raise _failure(self.executable, state.optimizer, self.run.epoch, loss)
 
     def _metrics(self) -> dict[str, float]:
         """Return the means over the rows, each batch counting by its weight."""
@@ -306,8 +306,6 @@ def take_step(executable: Executable, state: TrainingState, batch: Batch, seed: 
     DivergenceError
         When the loss, its gradient or what was updated is not finite; the parameters and states
         are as they were.
-    ValueError
-        When they were not finite before.
     """
     loss, share = np.empty(1), np.empty(1)
     optimizer = state.optimizer
@@ -318,7 +316,7 @@ def take_step(executable: Executable, state: TrainingState, batch: Batch, seed: 
         executable.parameters[...], executable.states[...] = finite
         executable.changed()
         _keep_moments(executable, optimizer)
-        raise _failure(executable, state, state.epochs + 1, float(loss[0]))
+        raise _failure(executable, optimizer, state.epochs + 1, float(loss[0]))
     return float(loss[0])
 
 
@@ -332,8 +330,6 @@ def try_step(
     DivergenceError
         When the loss, its gradient or what was updated is not finite; the parameters and states
         are as they were.
-    ValueError
-        When they were not finite before.
     """
     optimizer = state.optimizer
     told = executable.try_step(X, y, optimizer, optimizer.next_rate(), seed)
@@ -341,7 +337,7 @@ def try_step(
         return None
     loss, finite = told
     if not finite:
-        raise _failure(executable, state, state.epochs + 1, loss)
+        raise _failure(executable, optimizer, state.epochs + 1, loss)
     return loss
 
 
@@ -366,15 +362,8 @@ def _keep_moments(executable: Executable, state: OptimizerState) -> None:
 
 
 def _failure(
-    executable: Executable, state: TrainingState, epoch: int, loss: float
-) -> DivergenceError | ValueError:
-    """Return what to raise for a step that was not finite, once finite weights are back.
-
-    There are none where somebody wrote NaN or infinity into them.
-    """
-    if all(map(executable.all_finite, (executable.parameters, executable.states))):
-        return DivergenceError(state.optimizer.step, epoch, loss)
-    return ValueError(
-        "the network holds NaN or infinity that was written into its parameters or states; set "
-        "finite ones, such as those of a saved network"
-    )
+    executable: Executable, state: OptimizerState, epoch: int, loss: float
+) -> DivergenceError:
+    """Return what to raise once the finite weights are back, if there were any."""
+    vectors = executable.parameters, executable.states
+    return DivergenceError(state.step, epoch, loss, all(map(executable.all_finite, vectors)))
