@@ -89,9 +89,11 @@ def compiles(compiler, source, include_dirs=(), flags=()):
         command = [*compiler, *COMPILE_FLAGS, *flags, *(f"-I{path}" for path in include_dirs)]
         command += [str(probe), "-shared", "-o", str(Path(folder, "probe.so"))]
         try:
-            return subprocess.run(command, capture_output=True).returncode == 0
+            result = subprocess.run(command, capture_output=True)
         except OSError:
             return False
+    # Of flags that only GCC has, Clang warns.
+    return result.returncode == 0 and not any(flag.encode() in result.stderr for flag in flags)
 
 
 class Build(build):

@@ -112,6 +112,16 @@ def test_a_slot_parameter_or_state_that_does_not_fit_is_named(part, number, chan
     refuse(PROGRAM._replace(**{part: tuple(parts)}), message)
 
 
+def test_every_parameter_belongs_to_one_op_alone():
+    layers = [fn.Dense(4, use_bias=False), fn.Dense(4, use_bias=False)]
+    program = lower(layers, 4, None)
+    first, last = program.ops
+    shared = program._replace(ops=(first, last._replace(parameters=first.parameters)))
+    refuse(shared, "the ops have the parameters [0, 0], expected each once")
+    weights = (program.parameters[0], program.parameters[1]._replace(offset=16))
+    refuse(program._replace(parameters=weights), "the parameters 0.weight and 1.weight overlap")
+
+
 def test_vectors_that_no_memory_holds_are_refused():
     refuse(PROGRAM._replace(size=2**63), f"a flat vector has {2**63} numbers")
     refuse(PROGRAM._replace(state_size=-1), "a flat vector has -1 numbers")

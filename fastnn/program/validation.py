@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from fastnn.activations import FORMULAS
 from fastnn.checks import LARGEST_SIZE
@@ -57,6 +58,13 @@ def _faults(program: Program) -> Iterator[str]:
     for number, op in enumerate(ops):
         if fault := _op_fault(program, number, op):
             yield f"op {number}, {op.kind}, {fault}"
+    # Threads sum the gradients of different ops, and update their parameters, at the same time.
+    used = [number for op in ops for number in op.parameters]
+    if len(set(used)) < len(used):
+        yield f"the ops have the parameters {used}, expected each once"
+    for p, q in pairwise(sorted(program.parameters, key=lambda p: p.offset)):
+        if p.end > q.offset:
+            yield f"the parameters {p.name} and {q.name} overlap"
     yield from _gradient_faults(program)
 
 
