@@ -74,15 +74,15 @@ test-sanitized: .venv-test/.installed
 	CFLAGS='$(SANITIZE)' LDFLAGS='$(SANITIZE)' .venv-test/bin/python setup.py --quiet build \
 	    --build-base build/sanitized --build-lib build/sanitized/lib
 	@mkdir -p build/test-run
-	@cd build/test-run && for isa in avx512 avx2 neon base; do \
+	@cd build/test-run && ran= && for isa in avx512 avx2 neon base; do \
 	    FASTNN_ISA=$$isa $(CURDIR)/.venv-test/bin/python -c 'import fastnn.backends.native' \
 	        2>/dev/null || continue; \
-	    echo "$$isa"; \
+	    echo "$$isa"; ran=yes; \
 	    FASTNN_ISA=$$isa PYTHONPATH=$(CURDIR)/build/sanitized/lib PYTHONMALLOC=malloc \
 	        ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" \
 	        $(CURDIR)/.venv-test/bin/python -m pytest -k native -o timeout=900 $(PYTEST_ARGS) \
 	        || exit 1; \
-	done
+	done; test "$$ran" || { echo "no code path could be run" >&2; exit 1; }
 
 # Every function on every path at all 2**32 numbers: some minutes a function on one core.
 test-exhaustive:
