@@ -103,10 +103,10 @@ test-aarch64: arm-tools $(ARM)/.unpacked .venv-test/.installed
 	@mkdir -p build/test-run
 	cd build/test-run && $(CURDIR)/.venv-test/bin/python -m pytest -c $(CURDIR)/pyproject.toml \
 	    --rootdir $(CURDIR) -p no:cacheprovider -k neon $(CURDIR)/tests/test_machine_code.py
-	CC=aarch64-linux-gnu-gcc CFLAGS="$$(printf -- '-I%s ' $(ARM)/root/usr/include/python3.*) \
-	    -idirafter $(ARM)/root/usr/include" PYTHONPATH=$(ARM)/site \
+	CC=aarch64-linux-gnu-gcc CFLAGS="$$(printf -- '-I%s ' $(ARM)/system/usr/include/python3.*) \
+	    -idirafter $(ARM)/system/usr/include" PYTHONPATH=$(ARM)/site \
 	    $(ARM)/python setup.py --quiet build --build-base $(ARM)/build --build-lib $(ARM)/lib
-	cd build/test-run && CC=aarch64-linux-gnu-gcc EMULATOR='qemu-aarch64 -L $(ARM)/root' \
+	cd build/test-run && CC=aarch64-linux-gnu-gcc EMULATOR='qemu-aarch64 -L $(ARM)/system' \
 	    PYTHONPATH=$(ARM)/lib:$(ARM)/site PYTHONDONTWRITEBYTECODE=1 \
 	    $(ARM)/python -m pytest -k 'not reference' -o timeout=900 $(PYTEST_ARGS)
 
@@ -115,13 +115,13 @@ arm-tools:
 	which is not here: apt install gcc-aarch64-linux-gnu qemu-user" >&2; exit 1; }; done
 
 $(ARM)/.unpacked: .venv-test/.venv
-	@rm -rf $(ARM) && mkdir -p $(ARM)/apt/lists/partial $(ARM)/apt/archives/partial $(ARM)/root
+	@rm -rf $(ARM) && mkdir -p $(ARM)/apt/lists/partial $(ARM)/apt/archives/partial $(ARM)/system
 	$(ARM_APT) update
 	$(ARM_APT) install --download-only --no-install-recommends -y \
 	    libpython3-dev libstdc++6 python3-minimal
-	@for package in $(ARM)/apt/archives/*.deb; do dpkg-deb -x $$package $(ARM)/root; done
+	@for package in $(ARM)/apt/archives/*.deb; do dpkg-deb -x $$package $(ARM)/system; done
 	@printf '#!/bin/sh\nexec qemu-aarch64 -L %s -0 "$$0" %s "$$@"\n' \
-	    $(ARM)/root $(ARM)/root/usr/bin/python3 > $(ARM)/python && chmod +x $(ARM)/python
+	    $(ARM)/system $(ARM)/system/usr/bin/python3 > $(ARM)/python && chmod +x $(ARM)/python
 	.venv-test/bin/python -m pip install --quiet --target $(ARM)/site --only-binary=:all: \
 	    --python-version "$$($(ARM)/python -c 'import platform; print(platform.python_version())')" \
 	    $(ARM_WHEELS)
