@@ -12,12 +12,22 @@ from fastnn.checks import LARGEST_SIZE
 from fastnn.layers import Layer
 from fastnn.program.program import LossHead, Op, Parameter, Program, Slot, State
 
-__all__ = ["choose_loss", "lower"]
+__all__ = ["choose_loss", "leading_dimension", "lower"]
 
 # A row begins on a cache line (16 floats), and rows are no multiple of 512 bytes apart, where their
 # heads would fall into the same few sets of the cache.
 ROW = 16
 ALIAS = 128
+
+
+def leading_dimension(width: int) -> int:
+    """Return the elements from one row of a matrix to the next."""
+    ld = _whole_lines(width)
+    return ld if ld % ALIAS else ld + ROW
+
+
+def _whole_lines(length: int) -> int:
+    return -(-length // ROW) * ROW
 
 
 def lower(layers: Sequence[Layer], input_size: int, loss: losses.Loss | None) -> Program:
@@ -258,14 +268,13 @@ class _Lowering:
     def state(self, name: str, length: int, initial: float) -> int:
         """Lay out a state behind the last one."""
         self.states.append(State(name, length, self.state_size, initial))
-        self.state_size += -(-length // ROW) * ROW
+        self.state_size += _whole_lines(length)
         return len(self.states) - 1
 
     def parameter(self, parameter: Parameter) -> int:
         """Lay out a parameter behind the last one."""
-        stride = -(-parameter.columns // ROW) * ROW
-        if parameter.rows > 1 and stride % ALIAS == 0:
-            stride += ROW
+        measure = leading_dimension if parameter.rows > 1 else _whole_lines
+        stride = measure(parameter.columns)
         placed = parameter._replace(offset=self.size, stride=stride)
         self.parameters.append(placed)
         self.size = placed.end

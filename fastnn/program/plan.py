@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fastnn.program.lowering import ALIAS, ROW
+from fastnn.program.lowering import leading_dimension
 from fastnn.program.program import Op, Parameter, Program
 from fastnn.program.validation import check
 
@@ -188,7 +188,7 @@ def plan(program: Program, element: int) -> Plan:
     home, fusions = _fuse(ops)
     source = _sources(ops, home)
     buffer = _take_turns(ops, source)
-    lds = [_leading_dimension(width) for width in widths]
+    lds = [leading_dimension(width) for width in widths]
     buffers = max(buffer) + 1
     buffer_ld = max((lds[slot] for slot, turn in enumerate(buffer) if turn >= 0), default=0)
     depths = [widths[op.inputs[0]] for op in ops]
@@ -223,12 +223,6 @@ def plan(program: Program, element: int) -> Plan:
 
 def _clamp(value: int, low: int, high: int) -> int:
     return max(low, min(value, high))
-
-
-def _leading_dimension(width: int) -> int:
-    """Return the elements from one row of a slot to the next; see `fastnn.program.lowering`."""
-    ld = -(-width // ROW) * ROW
-    return ld if ld % ALIAS else ld + ROW
 
 
 def _trainable(ops: tuple[Op, ...]) -> list[bool]:
