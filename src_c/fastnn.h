@@ -234,17 +234,17 @@ typedef struct {
     fnn_loss loss;
     double loss_constant;
     fnn_head head;
-    bool couples_rows;    /* whether a batch norm ties the rows of a training batch together */
-    bool limits_norms;    /* whether a parameter has a max_norm */
-    int32_t buffers;      /* of a prediction */
-    int64_t buffer_ld;    /* wide enough for every slot that has a buffer */
-    int64_t widest_input; /* wide enough for the input of every dense op */
-    int64_t slot_size;    /* of all slots of a training step but the input, in elements a row */
-    int64_t scratch_size; /* of the blocks, for every worker */
-    int64_t chunk;        /* rows whose slots and gradients are kept at a time, at most */
-    int64_t tile;         /* rows of an item of phase A, at most */
-    int64_t small_tile;   /* the same in a prediction */
-    int64_t row_work;     /* multiply-adds of a row's forward pass */
+    bool couples_rows;       /* whether a batch norm ties the rows of a training batch together */
+    bool limits_norms;       /* whether a parameter has a max_norm */
+    int32_t buffers;         /* of a prediction */
+    int64_t buffer_ld;       /* wide enough for every slot that has a buffer */
+    int64_t widest_input;    /* wide enough for the input of every dense op */
+    int64_t slot_size;       /* of all slots of a training step but the input, in elements a row */
+    int64_t scratch_size;    /* of the blocks, for every worker */
+    int64_t chunk;           /* rows whose slots and gradients are kept at a time, at most */
+    int64_t tile;            /* rows of an item of phase A, at most */
+    int64_t prediction_tile; /* the same in a prediction */
+    int64_t row_work;        /* multiply-adds of a row's forward pass */
 } fnn_program;
 
 /* A program made ready to run. Any number of calls may share it, at once too. */

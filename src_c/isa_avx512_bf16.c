@@ -22,6 +22,7 @@ extern const fnn_bfloat16 fnn_bfloat16__avx512; /* empty where the compiler has 
 #    define LOAD_FIRST_FACTORS(p, n) _mm512_maskz_loadu_epi32((__mmask16)((1u << (n)) - 1), p)
 #    define SPLAT_FACTOR(x) _mm512_set1_epi32(x)
 #    define MULTIPLY_ADD(a, b, c) ((vec)_mm512_dpbf16_ps(c, (__m512bh)(a), (__m512bh)(b)))
+#    define FACTORS_OF(depth) (((depth) + 1) / 2)
 #    define BY_COLUMNS(...)
 
 #    include "kernels/vector.inc"
@@ -57,13 +58,7 @@ static void prepare_weights(fnn_matrix D, fnn_matrix W, int64_t I, int64_t O) {
         });
 }
 
-static void dense_forward(fnn_matrix Y, fnn_matrix X, fnn_matrix W, const void *b,
-                          fnn_function function, int64_t B, int64_t I, int64_t O) {
-    const framing frame = {.row = b, .floor = function == FNN_RELU ? 0 : -INFINITY};
-    KERNEL(product)(Y, X, W, &frame, false, B, O, (I + 1) / 2);
-}
-
-const fnn_bfloat16 fnn_bfloat16__avx512 = {prepare_rows, prepare_weights, dense_forward};
+const fnn_bfloat16 fnn_bfloat16__avx512 = {prepare_rows, prepare_weights, KERNEL(dense_forward)};
 #else
 const fnn_bfloat16 fnn_bfloat16__avx512 = {0};
 #endif

@@ -69,7 +69,7 @@ static fnn_spare *take_memory(fnn_engine *engine, int64_t bytes) {
 fnn_status fnn_begin(fnn_run *run, int64_t rows, int parts) {
     const fnn_engine *e = run->engine;
     const bool whole = run->training && e->program.couples_rows;
-    const int64_t tile = parts & FNN_RUN_TILES ? e->program.small_tile : e->program.tile;
+    const int64_t tile = parts & FNN_RUN_TILES ? e->program.prediction_tile : e->program.tile;
     run->rows = whole ? rows : fnn_least(rows, e->program.chunk);
     run->tile = whole ? rows : fnn_least(rows, tile);
     const int64_t worth = run->training ? WORK_OF_TWO : WORK_OF_WAKING;

@@ -194,16 +194,16 @@ def test_rows_stay_in_the_cache(width, element):
     depth = width if width <= 896 else 256
     assert 28 <= made.tile <= 512
     assert made.tile == 28 or made.tile * depth * element <= 2**19
-    assert 28 <= made.small_tile <= 512
-    kept = made.small_tile * (width + made.buffers * made.buffer_ld) * element
-    assert made.small_tile == 28 or kept <= 2**19
+    assert 28 <= made.prediction_tile <= 512
+    kept = made.prediction_tile * (width + made.buffers * made.buffer_ld) * element
+    assert made.prediction_tile == 28 or kept <= 2**19
 
 
 def test_a_tile_of_a_prediction_is_as_high_as_the_cache_allows():
-    assert planned([fn.Dense(30, "relu")], 784)[1].small_tile == 154  # 11 * 14
-    assert planned([fn.Dense(30, "relu")], 784, 8)[1].small_tile == 70
+    assert planned([fn.Dense(30, "relu")], 784)[1].prediction_tile == 154  # 11 * 14
+    assert planned([fn.Dense(30, "relu")], 784, 8)[1].prediction_tile == 70
     # 2**19 / 4 bytes for 100 inputs and two buffers of 304 are 185 rows, or 13 * 14.
-    assert planned([fn.Dense(300, "gelu")] * 2, 100)[1].small_tile == 182
+    assert planned([fn.Dense(300, "gelu")] * 2, 100)[1].prediction_tile == 182
 
 
 @pytest.mark.parametrize("element", [4, 8])

@@ -143,7 +143,7 @@ class Plan(NamedTuple):
         Rows whose slots and gradients are kept at a time, at most.
     tile : int
         Rows that a thread takes through all ops at a time, at most.
-    small_tile : int
+    prediction_tile : int
         The same in a prediction.
     row_work : int
         Multiply-adds of a row's forward pass, at most `WORK_MOST`.
@@ -161,7 +161,7 @@ class Plan(NamedTuple):
     widest_input: int
     chunk: int
     tile: int
-    small_tile: int
+    prediction_tile: int
     row_work: int
 
 
@@ -216,7 +216,7 @@ def plan(program: Program, element: int) -> Plan:
         widest_input=max((lds[op.inputs[0]] for op in ops if op.kind == "dense"), default=0),
         chunk=_clamp((CHUNK_BYTES + program.size * element) // row_bytes, CHUNK_LEAST, CHUNK_MOST),
         tile=_clamp(TILE_BYTES // (element * deepest), TILE_LEAST, TILE_MOST),
-        small_tile=_clamp(small // TILE_STEP * TILE_STEP, TILE_LEAST, TILE_MOST),
+        prediction_tile=_clamp(small // TILE_STEP * TILE_STEP, TILE_LEAST, TILE_MOST),
         row_work=min(work, WORK_MOST),
     )
 

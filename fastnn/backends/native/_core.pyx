@@ -200,7 +200,7 @@ cdef class Engine:
             scratch_size=planned.scratch_size,
             chunk=planned.chunk,
             tile=planned.tile,
-            small_tile=planned.small_tile,
+            prediction_tile=planned.prediction_tile,
             row_work=planned.row_work,
         )
         self.dtype = DTYPES[dtype]

@@ -152,7 +152,8 @@ cdef extern from "fastnn.h" nogil:
         fnn_head head
         bint couples_rows, limits_norms
         int32_t buffers
-        int64_t buffer_ld, widest_input, slot_size, scratch_size, chunk, tile, small_tile, row_work
+        int64_t buffer_ld, widest_input, slot_size, scratch_size, chunk, tile, prediction_tile
+        int64_t row_work
 
     ctypedef struct fnn_engine:
         pass
