@@ -52,7 +52,7 @@ def info() -> dict[str, str]:
             facts[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             facts[name] = "not installed"
-    for name in backends.REMEDIES:
+    for name in backends.BACKENDS:
         reason = backends.why_unavailable(name) or "available"
         facts[f"backend {name}"] = reason
         if reason == "available":

@@ -29,12 +29,12 @@ FLOORS = {
 LEVEL = {name: n for n, names in enumerate(FLOORS.values()) for name in names.split()}
 
 # What all backends may share. Everything else in `backends` is a backend.
-SHARED_BY_BACKENDS = {"__init__", "base", "threads"}
+SHARED_BY_BACKENDS = {"__init__", "base", "jit", "threads"}
 
 # Imported with the package. Any other package waits until somebody asks for it, in a function; only
 # the file that exists for a package may have it at its head.
 BASE_DEPENDENCIES = {"numpy", "tqdm"}
-OWNERS = {"sklearn": ("sklearn",), "numba": ("backends.numba_cpu", "backends.cuda")}
+OWNERS = {"sklearn": ("sklearn",), "numba": ("backends.jit", "backends.numba_cpu", "backends.cuda")}
 
 RUNS_CODE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
 RUNS_TEXT = {"eval", "exec", "compile", "__import__"}

@@ -271,7 +271,7 @@ def test_any_kind_of_number_is_converted(net, kind):
 
 
 def test_a_backend_that_is_missing_says_so_and_what_would_do(monkeypatch):
-    monkeypatch.setitem(backends.REMEDIES, "abacus", "buy beads")
+    monkeypatch.setitem(backends.BACKENDS, "abacus", ("fastnn.backends.abacus", "buy beads"))
     with pytest.raises(BackendUnavailable, match="'abacus' is not available: .*; buy beads") as e:
         fn.Network([fn.Dense(1)], backend="abacus")
     assert isinstance(e.value, (ImportError, FastnnError))
@@ -280,6 +280,6 @@ def test_a_backend_that_is_missing_says_so_and_what_would_do(monkeypatch):
 
 
 def test_auto_falls_back_on_the_reference_with_a_warning(monkeypatch):
-    monkeypatch.setattr(backends, "available", lambda: ["reference"])
+    monkeypatch.setattr(backends, "AUTOMATIC", ("reference",))
     with pytest.warns(RuntimeWarning, match="slow NumPy reference"):
         assert fn.Network([fn.Dense(1)]).backend == "reference"

@@ -19,11 +19,19 @@ __all__ = [
     "why_unavailable",
 ]
 
-# In the order in which "auto" looks for one. The remedy stands behind the reason.
-REMEDIES = {
-    "native": "reinstall fastnn-core with a C compiler at hand and FASTNN_NO_NATIVE unset",
-    "reference": "",
+# Where a backend lives, and what would do where it is missing. In the order of preference.
+BACKENDS = {
+    "native": (
+        "fastnn.backends.native",
+        "reinstall fastnn-core with a C compiler at hand and FASTNN_NO_NATIVE unset",
+    ),
+    "numba": ("fastnn.backends.numba_cpu", "pip install 'fastnn-core[numba]'"),
+    "cuda": ("fastnn.backends.cuda", "pip install 'fastnn-core[cuda]'"),
+    "reference": ("fastnn.backends.reference", ""),
 }
+# In the order in which "auto" looks for one. A GPU is used only where it is asked for: a small
+# network is faster on the processor.
+AUTOMATIC = ("native", "numba", "reference")
 
 
 def get(name: str) -> Backend:
@@ -41,13 +49,14 @@ def get(name: str) -> Backend:
     BackendUnavailable
         When its compiled part or package is missing; the message says what would do.
     """
-    if not isinstance(name, str) or name not in REMEDIES:
-        raise unknown_name("backend", name, ("auto", *REMEDIES))
+    if not isinstance(name, str) or name not in BACKENDS:
+        raise unknown_name("backend", name, ("auto", *BACKENDS))
+    module, remedy = BACKENDS[name]
     try:
-        backend: Backend = importlib.import_module(f"fastnn.backends.{name}").BACKEND
+        backend: Backend = importlib.import_module(module).BACKEND
     except ImportError as error:
         raise BackendUnavailable(
-            f"the backend {name!r} is not available: {error}; {REMEDIES[name]}"
+            f"the backend {name!r} is not available: {error}; {remedy}"
         ) from error
     return backend
 
@@ -69,7 +78,7 @@ def available() -> list[str]:
     >>> "reference" in available()
     True
     """
-    return [name for name in REMEDIES if why_unavailable(name) is None]
+    return [name for name in BACKENDS if why_unavailable(name) is None]
 
 
 def choose(name: str) -> Backend:
@@ -82,7 +91,7 @@ def choose(name: str) -> Backend:
     """
     if name != "auto":
         return get(name)
-    first = available()[0]
+    first = next(name for name in AUTOMATIC if why_unavailable(name) is None)
     if first == "reference":
         # The filter of the warnings shows it once for each place that calls.
         warnings.warn(

@@ -232,7 +232,7 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("running")
     group.add_argument(
         "--backend",
-        choices=("auto", *backends.REMEDIES),
+        choices=("auto", *backends.BACKENDS),
         default="auto",
         help="(auto: the fastest)",
     )

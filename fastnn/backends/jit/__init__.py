@@ -1,0 +1,1 @@
+"""What compiles Python for all backends, by Numba: functions of users, and elementary functions."""
