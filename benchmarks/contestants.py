@@ -73,6 +73,7 @@ ALL_PARTS = ("training", "inference", "busy")
 CONTESTANTS = (
     Contestant("fastnn", "fastnn_peer", ("fastnn",), ALL_PARTS, "shuffled"),
     Contestant("fastnn resident", "fastnn_peer", ("fastnn",), ("training",), "resident"),
+    Contestant("fastnn on Numba", "fastnn_peer", ("fastnn", "numba"), mode="shuffled on numba"),
     Contestant("PyTorch", "torch_peer", ("torch",), ALL_PARTS, "eager"),
     Contestant("PyTorch compiled", "torch_peer", ("torch",), mode="compiled"),
     Contestant("JAX", "jax_peer", ("jax",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 from functools import partial
 from itertools import cycle
 from typing import Any
@@ -15,9 +16,14 @@ from peers import times_of
 
 
 def describe(threads: int) -> dict[str, Any]:
-    """Return the versions and what fastnn says of itself."""
-    versions = {name: importlib.metadata.version(name) for name in ("numpy",)}
-    return {"versions": {"fastnn": fn.__version__, **versions}, "details": fn.info()}
+    """Return the versions and what fastnn says of its best backend.
+
+    `fastnn.info` would load the packages of all backends, which count as memory of this process.
+    """
+    used = [name for name in ("numpy", "numba") if importlib.util.find_spec(name)]
+    versions = {name: importlib.metadata.version(name) for name in used}
+    details = fn.backends.choose("auto").details()
+    return {"versions": {"fastnn": fn.__version__, **versions}, "details": details}
 
 
 def network(case: Case, threads: int, backend: str) -> fn.Network:
@@ -59,6 +65,7 @@ class Trainer:
         self.shuffle = mode.startswith("shuffled")
         self.net = network(case, threads, _backend(mode))
         self.note = f"backend {self.net.backend}"
+        self.restart(1)  # some backends compile
 
     def restart(self, steps: int) -> None:
         """Take so many steps from the first weights."""
