@@ -1,0 +1,1 @@
+"""Kernels for the GPU, and the helpers that launch them."""
