@@ -34,7 +34,8 @@ SHARED_BY_BACKENDS = {"__init__", "base", "jit", "threads"}
 # Imported with the package. Any other package waits until somebody asks for it, in a function; only
 # the file that exists for a package may have it at its head.
 BASE_DEPENDENCIES = {"numpy", "tqdm"}
-OWNERS = {"sklearn": ("sklearn",), "numba": ("backends.jit", "backends.numba_cpu", "backends.cuda")}
+COMPILING = ("backends.jit", "backends.numba_cpu", "backends.cuda")
+OWNERS = {"sklearn": ("sklearn",), "numba": COMPILING, "llvmlite": COMPILING}
 
 RUNS_CODE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
 RUNS_TEXT = {"eval", "exec", "compile", "__import__"}

@@ -1,0 +1,122 @@
+"""The kernels as functions of C, compiled when they are asked for, one by one, and kept on disk.
+
+A kernel is a plain Python function of this package. Its annotations are its signature: Reals,
+Doubles and Integers are addresses of numbers of the dtype, of float64 and of int64 (0 where an
+optional array is absent), a matrix is an address and its leading dimension, and all else is int64
+or float64. So the functions have the arguments of FNN_KERNELS in `src_c/fastnn.h`, in that order,
+but for one thing: where a kernel has an activation function, a loss or an optimizer to choose, each
+choice is compiled by itself, and the choice is no argument.
+
+What was compiled is kept in the folder that NUMBA_CACHE_DIR names, else beside this package, else
+among the user's caches, whichever can be written; where none can, every process compiles anew. The
+names of the files hold a digest of all sources, so that no code of other sources is ever loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+
+from fastnn.backends.numba_cpu import elementwise, flat
+from fastnn.backends.numba_cpu.memory import OPTIONS
+
+__all__ = ["CHOICES", "KERNELS", "address", "parameters"]
+
+Kernel = Callable[..., Any]
+
+KERNELS: dict[str, Kernel] = {
+    kernel.__name__: kernel
+    for kernel in (
+        elementwise.copy,
+        elementwise.gather_rows,
+        elementwise.first_nonfinite,
+        flat.clip,
+        flat.scale,
+    )
+}
+
+# Of the kernels with a choice: what makes the kernel of a choice.
+CHOICES: dict[str, Callable[[str], Kernel]] = {}
+
+# Where the sources of compiled code stand.
+SOURCES = (Path(__file__).parent, Path(__file__).parent.parent / "jit")
+
+_compiling = threading.Lock()
+_compiled: dict[tuple[str, str, str], Any] = {}
+
+
+def address(kernel: str, dtype: Any, choice: str = "") -> int:
+    """Return the address of a kernel, which is compiled or loaded where this is its first use.
+
+    Parameters
+    ----------
+    kernel : str
+        A name in KERNELS or CHOICES.
+    dtype : data type
+        float32 or float64.
+    choice : str
+        For the kernels in CHOICES, the name of the activation function, loss or optimizer.
+
+    Returns
+    -------
+    int
+        Valid as long as the process lives.
+    """
+    key = kernel, np.dtype(dtype).name, choice
+    if key not in _compiled:
+        with _compiling:
+            if key not in _compiled:
+                _compiled[key] = _compile(*key)
+    return int(_compiled[key].address)
+
+
+def parameters(kernel: str, choice: str = "") -> dict[str, str]:
+    """Return the annotations of a kernel: of its parameters in order, and of its ``return``."""
+    return inspect.get_annotations(_function(kernel, choice))
+
+
+def _function(kernel: str, choice: str) -> Kernel:
+    return CHOICES[kernel](choice) if kernel in CHOICES else KERNELS[kernel]
+
+
+def _compile(kernel: str, dtype: str, choice: str) -> Any:
+    """Compile a kernel, or load it from the cache."""
+    function = _function(kernel, choice)
+    kinds = {
+        "Reals": types.CPointer(getattr(types, dtype)),
+        "Doubles": types.CPointer(types.float64),
+        "Integers": types.CPointer(types.int64),
+        "int": types.int64,
+        "float": types.float64,
+        "None": types.void,
+    }
+    *arguments, returned = (kinds[kind] for kind in inspect.get_annotations(function).values())
+    compiled = numba.cfunc(returned(*arguments), **OPTIONS)
+    # Numba names its files after this. With a file for each there is no race between processes that
+    # save several kernels at once.
+    name = "_".join(part for part in (kernel, choice, dtype, _digest()) if part)
+    function.__qualname__ = name
+    try:
+        return numba.cfunc(returned(*arguments), cache=True, **OPTIONS)(function)
+    except (RuntimeError, OSError, EOFError):
+        # No folder for the cache, or none that works. What is wrong with the code raises again.
+        return compiled(function)
+
+
+@cache
+def _digest() -> str:
+    """Return a digest of all sources of compiled code."""
+    digest = hashlib.sha256()
+    for folder in SOURCES:
+        for file in sorted(folder.glob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
