@@ -12,6 +12,7 @@ A network is a list of layers; see `Network`.
 from typing import TYPE_CHECKING, Any
 
 from fastnn import activations, backends, errors, initializers, losses, schedules
+from fastnn.backends.precision import set_float32_matmul_precision
 from fastnn.backends.threads import get_num_threads, set_num_threads
 from fastnn.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint, Run
 from fastnn.information import info
@@ -79,6 +80,7 @@ __all__ = [
     "initializers",
     "losses",
     "schedules",
+    "set_float32_matmul_precision",
     "set_num_threads",
 ]
 

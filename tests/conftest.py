@@ -9,7 +9,9 @@ from fastnn import backends
 # Fixtures that only one subject needs stand beside its other helpers.
 pytest_plugins = ["command_line", "model_files"]
 
-COMPILED = [name for name in backends.available() if name != "reference"]
+# A GPU has tests of its own, in the folder cuda.
+AVAILABLE = [name for name in backends.available() if name != "cuda"]
+COMPILED = [name for name in AVAILABLE if name != "reference"]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -20,7 +22,7 @@ def _ctrl_c():
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.fixture(params=backends.available())
+@pytest.fixture(params=AVAILABLE)
 def backend(request):
     """Return every backend in turn."""
     return backends.get(request.param)
