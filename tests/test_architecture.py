@@ -29,7 +29,7 @@ FLOORS = {
 LEVEL = {name: n for n, names in enumerate(FLOORS.values()) for name in names.split()}
 
 # What all backends may share. Everything else in `backends` is a backend.
-SHARED_BY_BACKENDS = {"__init__", "base", "jit", "precision", "threads"}
+SHARED_BY_BACKENDS = {"__init__", "base", "checked", "jit", "precision", "threads"}
 
 # Imported with the package. Any other package waits until somebody asks for it, in a function; only
 # the file that exists for a package may have it at its head.

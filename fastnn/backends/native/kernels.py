@@ -6,12 +6,12 @@ the table's order, or by name. Nothing reaches C before it is held against that 
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
+from fastnn.backends.checked import checked_kernels
 from fastnn.backends.native import _core
-from fastnn.program.kernels import KERNELS, Kernel, check_arguments
+from fastnn.program.kernels import KERNELS, Kernel
 
 __all__ = list(KERNELS)
 
@@ -19,34 +19,8 @@ __all__ = list(KERNELS)
 SPECIALIZATIONS = {"float32": "float", "float64": "double"}
 
 
-def _checked(kernel: Kernel) -> Callable[..., Any]:
-    """Return the function in C, behind a check of its arguments."""
-    function = getattr(_core, kernel.name)
-    names = [argument.name for argument in kernel.arguments]
-    real = [argument.name for argument in kernel.arguments if argument.dtype == "real"]
-    signature = inspect.Signature(
-        [
-            inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-            for name in (*names, *kernel.constants)
-        ]
-    )
-
-    def checked(*arguments: Any, **named: Any) -> Any:
-        values = signature.bind(*arguments, **named).arguments
-        arrays = {name: values[name] for name in names}
-        check_arguments(kernel, arrays)
-        for name, array in arrays.items():
-            if array is not None and not array.flags.aligned:
-                raise ValueError(f"{name} of {kernel.name} is not aligned to its elements")
-        if kernel.functions and values["function"] not in kernel.functions:
-            raise ValueError(f"{kernel.name} has no function {values['function']!r}")
-        dtype = next(arrays[name].dtype for name in real if arrays[name] is not None)
-        return function[SPECIALIZATIONS[dtype.name]](*values.values())
-
-    checked.__name__ = checked.__qualname__ = kernel.name
-    # The stubs of functions know nothing of this, but `inspect` reads it.
-    checked.__signature__ = signature  # type: ignore[attr-defined]
-    return checked
+def _run(kernel: Kernel, dtype: str, values: Mapping[str, Any]) -> Any:
+    return getattr(_core, kernel.name)[SPECIALIZATIONS[dtype]](*values.values())
 
 
-globals().update({name: _checked(kernel) for name, kernel in KERNELS.items()})
+globals().update(checked_kernels(_run))

@@ -20,16 +20,21 @@ __all__ = [
     "Integers",
     "Reals",
     "address_of",
+    "bits",
     "call",
     "call_float64",
     "call_int64",
     "doubles_at",
+    "float_of",
     "integers_at",
     "local",
     "matrix",
+    "plus",
     "pointer",
     "prefetch",
     "present",
+    "rank",
+    "ranked",
     "row",
     "vector",
 ]
@@ -147,7 +152,7 @@ def row(typingctx: Any, place: Any, ld: Any, r: Any, n: Any) -> Any:
 
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
 def local(typingctx: Any, place: Any, n: Any) -> Any:
-    """Return an array (n) on the stack, not set, of the dtype of a pointer or array.
+    """Return an array (n) on the stack, not set, of a dtype or that of a pointer or array.
 
     There is one for each call that is written, however often it runs. The compiler knows that it
     overlaps nothing else. n is a constant.
@@ -166,6 +171,77 @@ def local(typingctx: Any, place: Any, n: Any) -> Any:
         return _array(context, builder, kind, block, [size])
 
     return kind(place, n), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def bits(typingctx: Any, x: Any) -> Any:
+    """Return the bits of a float as an integer with a sign."""
+    integer = types.int32 if x == types.float32 else types.int64
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], context.get_value_type(integer))
+
+    return integer(x), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def float_of(typingctx: Any, x: Any) -> Any:
+    """Return the float that has these bits."""
+    real = types.float32 if x.bitwidth == 32 else types.float64
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], context.get_value_type(real))
+
+    return real(x), codegen
+
+
+def _turned(builder: Any, digits: Any) -> Any:
+    """Turn round all digits but the sign of what is negative."""
+    top = digits.type.width - 1
+    negative = builder.ashr(digits, ir.Constant(digits.type, top))
+    return builder.xor(digits, builder.and_(negative, ir.Constant(digits.type, 2**top - 1)))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def rank(typingctx: Any, x: Any) -> Any:
+    """Return an integer: larger for larger floats, for NaN that of infinity.
+
+    Of integers, LLVM finds the largest in vectors, whatever may be done with floats.
+    """
+    integer = types.int32 if x == types.float32 else types.int64
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = context.get_value_type(integer)
+        infinity = builder.bitcast(ir.Constant(args[0].type, float("inf")), kind)
+        nan = builder.fcmp_unordered("uno", args[0], args[0])
+        return builder.select(nan, infinity, _turned(builder, builder.bitcast(args[0], kind)))
+
+    return integer(x), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def ranked(typingctx: Any, rank: Any) -> Any:
+    """Return the float of a rank."""
+    real = types.float32 if rank.bitwidth == 32 else types.float64
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(_turned(builder, args[0]), context.get_value_type(real))
+
+    return real(rank), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def plus(typingctx: Any, total: Any, x: Any) -> Any:
+    """Return total + x, a step of a sum whose order the compiler chooses.
+
+    In a loop that does nothing but read, so that no check comes before it, the order depends on the
+    number of summands alone, as do the bits.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fadd(*args, flags=("reassoc",))
+
+    return total(total, total), codegen
 
 
 @intrinsic  # type: ignore[untyped-decorator]

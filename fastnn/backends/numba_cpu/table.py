@@ -24,9 +24,19 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import binding
 from numba import types
 
-from fastnn.backends.numba_cpu import elementwise, flat
+from fastnn.backends.numba_cpu import (
+    blocks,
+    columns,
+    dropout,
+    elementwise,
+    flat,
+    losses,
+    rows,
+    updates,
+)
 from fastnn.backends.numba_cpu.memory import OPTIONS
 
 __all__ = ["CHOICES", "KERNELS", "address", "parameters"]
@@ -36,16 +46,42 @@ Kernel = Callable[..., Any]
 KERNELS: dict[str, Kernel] = {
     kernel.__name__: kernel
     for kernel in (
+        rows.softmax_forward,
+        rows.softmax_backward,
+        dropout.dropout,
+        rows.layer_norm_forward,
+        rows.layer_norm_backward_data,
+        rows.layer_norm_backward_parameters,
+        columns.batch_norm_statistics,
+        columns.batch_norm_forward,
+        columns.batch_norm_backward_data,
+        columns.batch_norm_backward_parameters,
+        columns.batch_norm_update,
+        rows.gate_backward_beta,
         elementwise.copy,
         elementwise.gather_rows,
+        dropout.round_bfloat16,
         elementwise.first_nonfinite,
+        flat.penalty,
+        flat.sum_of_squares,
         flat.clip,
         flat.scale,
+        columns.max_norm,
     )
 }
 
 # Of the kernels with a choice: what makes the kernel of a choice.
-CHOICES: dict[str, Callable[[str], Kernel]] = {}
+CHOICES: dict[str, Callable[[str], Kernel]] = {
+    maker.__name__: maker
+    for maker in (
+        elementwise.activation_forward,
+        elementwise.activation_backward,
+        elementwise.gate_forward,
+        elementwise.gate_backward,
+        losses.loss,
+        updates.update,
+    )
+}
 
 # Where the sources of compiled code stand.
 SOURCES = (Path(__file__).parent, Path(__file__).parent.parent / "jit")
@@ -74,8 +110,9 @@ def address(kernel: str, dtype: Any, choice: str = "") -> int:
     key = kernel, np.dtype(dtype).name, choice
     if key not in _compiled:
         with _compiling:
+            _share(key[1])
             if key not in _compiled:
-                _compiled[key] = _compile(*key)
+                _compiled[key] = _compile(_function(kernel, choice), *key)
     return int(_compiled[key].address)
 
 
@@ -88,9 +125,17 @@ def _function(kernel: str, choice: str) -> Kernel:
     return CHOICES[kernel](choice) if kernel in CHOICES else KERNELS[kernel]
 
 
-def _compile(kernel: str, dtype: str, choice: str) -> Any:
+def _share(dtype: str) -> None:
+    """Compile or load what kernels call by its symbol."""
+    for function in blocks.SYMBOLS:
+        key = function.__name__, dtype, ""
+        if key not in _compiled:
+            shared = _compiled[key] = _compile(function, *key)
+            binding.add_symbol(blocks.symbol(function.__name__, dtype), shared.address)
+
+
+def _compile(function: Kernel, kernel: str, dtype: str, choice: str) -> Any:
     """Compile a kernel, or load it from the cache."""
-    function = _function(kernel, choice)
     kinds = {
         "Reals": types.CPointer(getattr(types, dtype)),
         "Doubles": types.CPointer(types.float64),
