@@ -58,8 +58,8 @@ def test_every_reason_has_its_sentence(device, answers, reason):
 
 
 def test_a_missing_driver_is_named_with_what_the_target_says(device):
-    device(error="Error at driver init: \n\nCUDA driver library cannot be found.\n")
-    assert target.why_not().startswith(target.NO_DRIVER)
+    device(error="Error at driver init: \n\nCUDA driver library cannot be found.\nTry this.\n:")
+    assert target.why_not() == f"{target.NO_DRIVER} (CUDA driver library cannot be found.)"
     device(error="Error at driver init: \n\nlibcuda.so is too old")
     assert "libcuda.so is too old" in target.why_not()
 

@@ -78,6 +78,8 @@ SIMULATED = cuda is not None and _simulates(cuda)
 VERSION = "" if cuda is None else importlib.metadata.version(NAME)
 # What kernels compute with. Python's own functions raise errors where those of a GPU give NaN.
 math: Any = simulated if SIMULATED else python_math
+if SIMULATED:
+    simulated.repair_shared_arrays()
 
 # The process in which the driver was first asked. Its state does not survive a fork.
 _asked_in: int | None = None
@@ -102,8 +104,8 @@ def why_not() -> str | None:
     except cuda.CudaSupportError as error:
         if "NO_DEVICE" in str(error):
             return NO_DEVICE
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return f"{NO_DRIVER} ({lines[-1] if lines else type(error).__name__})"
+        text = str(error).removeprefix("Error at driver init:").strip(" :\n")
+        return f"{NO_DRIVER} ({text.splitlines()[0] if text else type(error).__name__})"
 
 
 # The simulator runs one kernel at a time.

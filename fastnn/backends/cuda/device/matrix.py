@@ -8,7 +8,18 @@ import numpy as np
 
 from fastnn.backends.cuda import target
 
-__all__ = ["Matrix", "flat_grid", "flattened", "row_grid", "sheet"]
+__all__ = [
+    "BLOCKS",
+    "COLUMNS",
+    "DEPTH",
+    "THREADS",
+    "Matrix",
+    "column_grid",
+    "flat_grid",
+    "flattened",
+    "row_block",
+    "sheet",
+]
 
 
 class Matrix(NamedTuple):
@@ -35,9 +46,10 @@ class Matrix(NamedTuple):
 # take strides over what is left. The simulator has a Python thread for each.
 THREADS = 8 if target.SIMULATED else 256
 BLOCKS = (3, 2) if target.SIMULATED else (4096, 4096)
-# Threads that share a row where its columns are summed, and rows of a block; and the same for
-# sums down the columns.
-LANES, ROWS = (4, 2) if target.SIMULATED else (32, 8)
+# The most threads that share a row where its columns are summed, and threads of such a block.
+LANES, ROW_THREADS = (4, 8) if target.SIMULATED else (32, 256)
+# Columns that a block sums, and threads that share each.
+COLUMNS, DEPTH = (4, 2) if target.SIMULATED else (32, 16)
 
 
 def _blocks(size: int, threads: int, most: int) -> int:
@@ -63,11 +75,12 @@ def flat_grid(N: int) -> tuple[tuple[int], tuple[int]]:
     return (_blocks(N, THREADS, BLOCKS[0]),), (THREADS,)
 
 
-def row_grid(B: int) -> tuple[tuple[int], tuple[int, int]]:
-    """Return grid and block for a kernel in which LANES threads share a row."""
-    return (_blocks(B, ROWS, BLOCKS[0]),), (LANES, ROWS)
+def row_block(O: int) -> tuple[int, int]:
+    """Return how many threads share a row of O columns, and how many rows a block takes."""
+    lanes = LANES if O > 2 * LANES // 4 else max(LANES // 4, 1)
+    return lanes, ROW_THREADS // lanes
 
 
 def column_grid(O: int) -> tuple[tuple[int], tuple[int, int]]:
-    """Return grid and block for a kernel in which ROWS threads share a column."""
-    return (-(-O // LANES),), (LANES, ROWS)
+    """Return grid and block for a kernel in which DEPTH threads share a column."""
+    return (-(-O // COLUMNS),), (COLUMNS, DEPTH)

@@ -191,7 +191,8 @@ def _launch(
 ) -> None:
     real, (M, N, K) = C.real, sizes
     tile = _tile(M, N)
-    grid = -(-N // tile.columns), -(-M // tile.rows)
+    # Sums of columns are wanted of a C without rows too.
+    grid = -(-N // tile.columns), max(-(-M // tile.rows), int(form.sums))
     mask = Z or C
     vectors = (C.at if v is None else v for v in (b, S))
     _product(real, tile, form).launch(
