@@ -15,6 +15,7 @@ from fastnn import activations, backends, errors, initializers, losses, schedule
 from fastnn.backends.precision import set_float32_matmul_precision
 from fastnn.backends.threads import get_num_threads, set_num_threads
 from fastnn.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint, Run
+from fastnn.custom import activation, loss
 from fastnn.information import info
 from fastnn.layers import (
     Activation,
@@ -71,6 +72,7 @@ __all__ = [
     "RMSprop",
     "Residual",
     "Run",
+    "activation",
     "activations",
     "backends",
     "data",
@@ -78,6 +80,7 @@ __all__ = [
     "get_num_threads",
     "info",
     "initializers",
+    "loss",
     "losses",
     "schedules",
     "set_float32_matmul_precision",

@@ -20,7 +20,17 @@ import numpy.typing as npt
 from fastnn import checks
 from fastnn.errors import unknown_name
 
-__all__ = ["FORMULAS", "ActivationFunction", "Formula", "elu", "get", "leaky_relu", "silu"]
+__all__ = [
+    "CUSTOM",
+    "FORMULAS",
+    "ActivationFunction",
+    "CustomActivation",
+    "Formula",
+    "elu",
+    "get",
+    "leaky_relu",
+    "silu",
+]
 
 Array = npt.NDArray[Any]
 
@@ -145,10 +155,41 @@ FORMULAS: dict[str, Formula] = {
     "exp": Formula(lambda z, c: np.exp(z), lambda z, a, c: a.copy()),
 }
 
+
+class CustomActivation(NamedTuple):
+    """An activation that somebody registered; see `fastnn.custom.activation`.
+
+    Attributes
+    ----------
+    name : str
+    function, derivative : callable
+        Of one number, as they were written.
+    formula : Formula
+        Both on arrays.
+    """
+
+    name: str
+    function: Callable[[Any], Any]
+    derivative: Callable[[Any], Any]
+    formula: Formula
+
+
+# By name. A network keeps what stood here when it was made ready to run.
+CUSTOM: dict[str, CustomActivation] = {}
+
 ALIASES = {"logistic": "sigmoid", "swish": "silu", "linear": "identity"}
 
 # The one activation that mixes the columns of a row: it has a kernel of its own.
 SOFTMAX = "softmax"
+
+
+# What to do about a name that is not known, because it is one's own.
+REGISTER = "register a function of your own by @fastnn.activation before"
+
+
+def _formula(name: str) -> Formula | None:
+    """Return the formula of a name that is no alias; softmax has none."""
+    return CUSTOM[name].formula if name in CUSTOM else FORMULAS.get(name)
 
 
 @dataclass(frozen=True)
@@ -158,7 +199,8 @@ class ActivationFunction:
     Parameters
     ----------
     name : str
-        A key of `FORMULAS`, an alias (``logistic``, ``swish``, ``linear``), or ``softmax``.
+        A key of `FORMULAS`, an alias (``logistic``, ``swish``, ``linear``), ``softmax``, or a name
+        that `fastnn.activation` has registered.
     constant : float, optional
         The slope, α or β of the function; its default where omitted.
 
@@ -177,11 +219,11 @@ class ActivationFunction:
     constant: float | None = None
 
     def __post_init__(self) -> None:
-        known = (*FORMULAS, *ALIASES, SOFTMAX)
+        known = (*FORMULAS, *ALIASES, SOFTMAX, *CUSTOM)
         if not isinstance(self.name, str) or self.name not in known:
-            raise unknown_name("activation", self.name, known)
+            raise unknown_name("activation", self.name, known, REGISTER)
         name = ALIASES.get(self.name, self.name)
-        formula = FORMULAS.get(name)
+        formula = _formula(name)
         default = formula.default if formula else 0.0
         constant = default if self.constant is None else self.constant
         constant = checks.real_number(f"the constant of {name}", constant)
@@ -190,8 +232,23 @@ class ActivationFunction:
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "constant", constant)
 
+    def __call__(self, z: npt.ArrayLike) -> Array:
+        """Return the activation of numbers, in float64 where they are not float32.
+
+        The softmax is taken along the last axis.
+        """
+        given = np.asarray(z)
+        scores = given if given.dtype == np.float32 else given.astype(np.float64)
+        if self.name == SOFTMAX:
+            e = np.exp(scores - scores.max(axis=-1, keepdims=True))
+            return e / e.sum(axis=-1, keepdims=True)
+        formula = _formula(self.name)
+        assert formula is not None
+        assert self.constant is not None
+        return formula.value(scores, self.constant)
+
     def __str__(self) -> str:
-        formula = FORMULAS.get(self.name)
+        formula = _formula(self.name)
         if formula is None or self.constant == formula.default:
             return self.name
         return f"{self.name}({formula.constant}={self.constant:g})"

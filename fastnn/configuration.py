@@ -30,6 +30,7 @@ CLASSES: dict[str, type[Any]] = {
         losses.BinaryCrossEntropy,
         losses.Poisson,
         losses.Hinge,
+        losses.CustomLoss,
         optimizers.SGD,
         optimizers.Adam,
         optimizers.AdamW,

@@ -67,7 +67,7 @@ class DivergenceError(FastnnError, ArithmeticError):
         return type(self), (self.step, self.epoch, self.loss, self.finite)
 
 
-def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
+def unknown_name(kind: str, name: object, known: Iterable[str], remedy: str = "") -> ValueError:
     """Build the answer to a name that is not in the table: the names, and the nearest of them.
 
     Parameters
@@ -78,6 +78,8 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
         What came.
     known : iterable of str
         The names that exist.
+    remedy : str, optional
+        What may be done about it, beside another name.
 
     Returns
     -------
@@ -89,4 +91,5 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
     names = sorted(known)
     nearest = difflib.get_close_matches(str(name).lower()[:100], names, n=1, cutoff=0.5)
     hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
-    return ValueError(f"unknown {kind} {str(name)[:100]!r}{hint}; known: {', '.join(names)}")
+    more = f"; {remedy}" if remedy else ""
+    return ValueError(f"unknown {kind} {str(name)[:100]!r}{hint}; known: {', '.join(names)}{more}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,15 @@ from fastnn import checks
 from fastnn.errors import unknown_name
 
 __all__ = [
+    "CUSTOM",
     "LOSSES",
     "BinaryCrossEntropy",
     "CrossEntropy",
+    "CustomLoss",
     "Hinge",
     "Huber",
     "Loss",
+    "LossDefinition",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Poisson",
@@ -246,6 +249,78 @@ class Hinge(Loss):
         return np.maximum(margin, 0).mean(axis=1), -t * np.heaviside(margin, 0) / z.shape[1]
 
 
+# The output activations that can stand behind a loss on raw scores.
+HEADS = ("softmax", "sigmoid", "exp", "identity")
+
+
+class LossDefinition(NamedTuple):
+    """A loss that somebody registered; see `fastnn.custom.loss`.
+
+    Attributes
+    ----------
+    name : str
+    function, derivative : callable
+        Of a score and a target, as they were written.
+    heads, targets
+        As in `Loss`.
+    value, slope : callable
+        Both functions on arrays.
+    """
+
+    name: str
+    function: Callable[[Any, Any], Any]
+    derivative: Callable[[Any, Any], Any]
+    heads: tuple[str, ...]
+    targets: str
+    value: Callable[[Array, Array], Array]
+    slope: Callable[[Array, Array], Array]
+
+    def rows(self, z: Array, t: Array) -> tuple[Array, Array]:
+        """Return the loss of every row, shape (B,), and its derivative in `z`, shape (B, O)."""
+        return self.value(z, t).mean(axis=1), self.slope(z, t) / z.shape[1]
+
+
+# By name. A network keeps what stood here when it was made ready to run.
+CUSTOM: dict[str, LossDefinition] = {}
+
+
+@dataclass(frozen=True)
+class CustomLoss(Loss):
+    """A loss of one's own, by the name under which `fastnn.loss` has registered it.
+
+    Parameters
+    ----------
+    name : str
+
+    Raises
+    ------
+    ValueError
+        When nothing is registered under this name.
+    """
+
+    name: str  # type: ignore[misc]  # of every object, not of the class
+
+    def __post_init__(self) -> None:
+        if self.name not in CUSTOM:
+            raise unknown_name("loss", self.name, (*LOSSES, *CUSTOM), REGISTER)
+
+    @property
+    def heads(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The output activations that may stand behind it while it acts on the raw scores."""
+        return CUSTOM[self.name].heads
+
+    @property
+    def targets(self) -> str:  # type: ignore[override]
+        """What the targets are."""
+        return CUSTOM[self.name].targets
+
+    def rows(self, z: Array, t: Array) -> tuple[Array, Array]:
+        """Return the loss of every row, shape (B,), and its derivative in `z`, shape (B, O)."""
+        return CUSTOM[self.name].rows(z, t)
+
+
+REGISTER = "register a function of your own by @fastnn.loss before"
+
 LOSSES: dict[str, Callable[[], Loss]] = {
     kind.name: kind
     for kind in (
@@ -273,8 +348,10 @@ def get(loss: str | Loss) -> Loss:
         return loss
     if isinstance(loss, type):
         raise TypeError(f"loss must be a name or an object: write {loss.__name__}()")
+    if isinstance(loss, str) and loss in CUSTOM:
+        return CustomLoss(loss)
     if not isinstance(loss, str) or loss not in LOSSES:
-        raise unknown_name("loss", loss, (*LOSSES, "auto"))
+        raise unknown_name("loss", loss, (*LOSSES, *CUSTOM, "auto"), REGISTER)
     return LOSSES[loss]()
 
 

@@ -129,7 +129,7 @@ def read(path: str | os.PathLike[str]) -> Snapshot:
         return _parse(plain, tensors)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         text = str(error) or type(error).__name__
-        raise ModelFileError(f"{os.fspath(path)!r} holds no valid network: {text[:300]}") from error
+        raise ModelFileError(f"{os.fspath(path)!r} holds no valid network: {text[:600]}") from error
 
 
 def _parse(plain: dict[str, Any], tensors: Tensors) -> Snapshot:

@@ -15,7 +15,7 @@ import pytest
 # From the ground up: a floor, and the modules and packages (beside `fastnn.`) that live on it.
 FLOORS = {
     "describe": (
-        "activations checks configuration errors initializers layers losses metrics optimizers "
+        "activations checks configuration custom errors initializers layers losses metrics optimizers "
         "schedules"
     ),
     "lay out": "program",

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastnn import activations, losses
 from fastnn.optimizers import Optimizer
 from fastnn.program import Parameter, Program, State
 from fastnn.schedules import Plateau
@@ -142,6 +143,10 @@ class Executable(ABC):
         `changed` behind that, or takes it from `lend`.
     states : ndarray, shape (S,)
         The flat vector of states, such as running means: `run_steps` changes it, nothing else.
+    custom_activations : dict of str to CustomActivation
+        Those that the Program names, as they were registered when this object was made.
+    custom_loss : LossDefinition or None
+        The same of the loss.
     """
 
     def __init__(self, program: Program, dtype: np.dtype[Any], threads: int) -> None:
@@ -150,6 +155,11 @@ class Executable(ABC):
         self.states = aligned_zeros((program.state_size,), dtype)
         for state in program.states:
             self.state_view(state)[...] = state.initial
+        named = {op.function for op in program.ops if op.kind == "activation"}
+        self.custom_activations = {
+            name: activations.CUSTOM[name] for name in sorted(named & activations.CUSTOM.keys())
+        }
+        self.custom_loss = losses.CUSTOM.get(program.loss.loss)
         self._stamp = object()  # another one after every change of the parameters
         self._lent: Callable[[], Array | None] = lambda: None
         self._lending = threading.Lock()

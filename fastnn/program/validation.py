@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from fastnn.activations import FORMULAS
+from fastnn.activations import CUSTOM, FORMULAS
 from fastnn.checks import LARGEST_SIZE
 from fastnn.layers import GATES
 from fastnn.program.program import Op, Program
@@ -94,7 +94,7 @@ def _op_fault(program: Program, number: int, op: Op) -> str:
         return f"has the states {op.states}, expected {states} of {len(program.states)}"
     if any(program.states[s].length != O for s in op.states):
         return f"has a state that is not of length {O}"
-    functions = {"activation": FORMULAS, "gate": GATES.values()}.get(op.kind)
+    functions = {"activation": (*FORMULAS, *CUSTOM), "gate": GATES.values()}.get(op.kind)
     if functions and op.function not in functions:
         return f"has the function {op.function!r}, expected one of {', '.join(functions)}"
     if op.kind == "dropout" and not 0 <= op.constant < 1:

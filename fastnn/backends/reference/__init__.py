@@ -151,7 +151,8 @@ class ReferenceExecutable(Executable):
         if Y.ndim == 1:
             kernels.loss_labels(row_loss, hits, dZ, Z, Y, weight, head.constant, factor)
         else:
-            kernels.loss(row_loss, hits, dZ, Z, Y, weight, head.loss, head.constant, factor)
+            loss = self.custom_loss or head.loss
+            kernels.loss(row_loss, hits, dZ, Z, Y, weight, loss, head.constant, factor)
 
     def _penalty(self, gradient: Array | None) -> float:
         """Return the penalties on the parameters, and add their gradient."""

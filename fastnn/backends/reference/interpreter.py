@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastnn.activations import Formula
 from fastnn.backends.base import Executable
 from fastnn.backends.reference import kernels
 from fastnn.program import Op
@@ -70,6 +71,11 @@ class Pass:
     def _gate_constant(self, op: Op) -> float:
         return float(self._weights(op)[0][0]) if op.parameters else op.constant
 
+    def _function(self, op: Op) -> str | Formula:
+        """Return the name of an activation, or the formula of somebody's own."""
+        custom = self.executable.custom_activations.get(op.function)
+        return op.function if custom is None else custom.formula
+
     def _forward(self, number: int, op: Op) -> None:
         Y, inputs = self.slots[op.output], [self.slots[s] for s in op.inputs]
         X, weights = inputs[0], self._weights(op)
@@ -78,7 +84,7 @@ class Pass:
             product = kernels.dense_forward_bfloat16 if self.bfloat16 else kernels.dense_forward
             product(Y, X, weights[0], bias, "identity")
         elif op.kind == "activation":
-            kernels.activation_forward(Y, X, op.function, op.constant)
+            kernels.activation_forward(Y, X, self._function(op), op.constant)
         elif op.kind == "softmax":
             kernels.softmax_forward(Y, X)
         elif op.kind == "dropout":
@@ -129,7 +135,7 @@ class Pass:
         if op.kind == "dense":
             kernels.dense_backward_data(dX, dY, weights[0], None, accumulate)
         elif op.kind == "activation":
-            kernels.activation_backward(dX, dY, X, Y, op.function, op.constant, accumulate)
+            kernels.activation_backward(dX, dY, X, Y, self._function(op), op.constant, accumulate)
         elif op.kind == "softmax":
             kernels.softmax_backward(dX, dY, Y, accumulate)
         elif op.kind == "dropout":

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn import metrics
-from fastnn.activations import FORMULAS
+from fastnn.activations import FORMULAS, Formula
 from fastnn.backends.reference.philox import philox4x32
 
 # One table of kernels, whose rows stand in two files: every name of the other belongs here too.
 from fastnn.backends.reference.update_kernels import *  # noqa: F403
-from fastnn.losses import LOSSES, CrossEntropy, Huber, Loss, Quantile
+from fastnn.losses import LOSSES, CrossEntropy, Huber, Loss, LossDefinition, Quantile
 
 Array = npt.NDArray[Any]
 
@@ -76,15 +76,26 @@ def dense_backward_weights(
 # -- activations: Y = f(X) ------------------------------------------------------------------------
 
 
-def activation_forward(Y: Array, X: Array, function: str, constant: float) -> None:
-    Y[...] = FORMULAS[function].value(X, constant)
+def _formula(function: str | Formula) -> Formula:
+    """Return the formula of a name; a formula of somebody's own has none in the table."""
+    return FORMULAS[function] if isinstance(function, str) else function
+
+
+def activation_forward(Y: Array, X: Array, function: str | Formula, constant: float) -> None:
+    Y[...] = _formula(function).value(X, constant)
 
 
 def activation_backward(
-    dX: Array, dY: Array, X: Array, Y: Array, function: str, constant: float, accumulate: bool
+    dX: Array,
+    dY: Array,
+    X: Array,
+    Y: Array,
+    function: str | Formula,
+    constant: float,
+    accumulate: bool,
 ) -> None:
     # Y = f(X)
-    _put(dX, dY * FORMULAS[function].derivative(X, Y, constant), accumulate)
+    _put(dX, dY * _formula(function).derivative(X, Y, constant), accumulate)
 
 
 # -- softmax: Y = exp(X) / sum(exp(X)) along each row ---------------------------------------------
@@ -303,13 +314,17 @@ def loss(
     Z: Array,
     T: Array,
     weight: Array | None,
-    function: str,
+    function: str | LossDefinition,
     constant: float,
     factor: float,
 ) -> None:
-    description: Loss = (
-        _WITH_CONSTANT[function](constant) if function in _WITH_CONSTANT else LOSSES[function]()
-    )
+    description: Loss | LossDefinition
+    if not isinstance(function, str):
+        description = function
+    elif function in _WITH_CONSTANT:
+        description = _WITH_CONSTANT[function](constant)
+    else:
+        description = LOSSES[function]()
     value, derivative = description.rows(Z, T)
     row_loss[...] = value
     if hits is not None and description.targets in metrics.HITS:
