@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from fastnn import backends
 from fastnn.backends.cuda import target
 
 
@@ -15,3 +16,12 @@ def _threads_take_turns():
         sys.setswitchinterval(1e-5)
     yield
     sys.setswitchinterval(before)
+
+
+@pytest.fixture
+def cuda():
+    """Return the backend."""
+    reason = backends.why_unavailable("cuda")
+    if reason is not None:
+        pytest.skip(f"{reason}; NUMBA_ENABLE_CUDASIM=1 simulates a GPU")
+    return backends.get("cuda")

@@ -10,5 +10,10 @@ from fastnn.backends.cuda import target
 def __getattr__(name: str) -> Any:
     # Asked for, not made on import: what compiles kernels can be used where no GPU is.
     if name == "BACKEND":
-        raise ImportError(target.why_not() or "it cannot run networks yet")
+        reason = target.why_not()
+        if reason is not None:
+            raise ImportError(reason)
+        from fastnn.backends.cuda.backend import BACKEND
+
+        return BACKEND
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

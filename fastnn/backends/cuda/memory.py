@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fastnn.backends.cuda import target
 from fastnn.errors import BackendUnavailable
 
-__all__ = ["Device", "address"]
+__all__ = ["Device", "address", "memory_share"]
 
 Array = npt.NDArray[Any]
 
@@ -61,7 +61,7 @@ class Device:
     def __init__(self) -> None:
         self.check()
         self._process = os.getpid()
-        self.stream = target.cuda.stream()
+        self.stream, self._copies = target.cuda.stream(), target.cuda.stream()
 
     def check(self) -> None:
         """Make sure that this process can use the GPU.
@@ -121,19 +121,41 @@ class Device:
     def upload(self, array: Array) -> Any:
         """Return a copy of a contiguous array on the device, flat."""
         copy = self.empty(array.size, array.dtype)
-        if array.size:
-            self.write(copy, array)
+        self.write(copy, array)
         return copy
 
     def write(self, there: Any, here: Array) -> None:
         """Copy a contiguous array to the device; it may change once this returns."""
         flat = np.ascontiguousarray(here).reshape(-1)
-        there[: flat.size].copy_to_device(flat, stream=self._stream)
+        if flat.size:
+            there[: flat.size].copy_to_device(flat, stream=self._stream)
+
+    def send(self, there: Any, pinned: Array, free: Any) -> None:
+        """Copy a pinned array beside what runs on the stream.
+
+        Parameters
+        ----------
+        there : device array
+        pinned : ndarray
+            It may change once `sent` is over.
+        free : object
+            A mark on the stream behind which nobody reads what was there, or None.
+        """
+        if free is not None:
+            free.wait(self._copying)
+        there[: pinned.size].copy_to_device(pinned, stream=self._copying)
+
+    def sent(self) -> Any:
+        """Let the stream wait for all that was sent, and return a mark that is over by then."""
+        mark = self._mark(self._copying)
+        mark.wait(self._stream)
+        return mark
 
     def read(self, there: Any, here: Array) -> None:
         """Copy an array of the device into a contiguous one, and wait for it."""
         flat = here.reshape(-1)
-        there[: flat.size].copy_to_host(flat, stream=self._stream)
+        if flat.size:
+            there[: flat.size].copy_to_host(flat, stream=self._stream)
         self.synchronize()
 
     def synchronize(self) -> None:
@@ -145,9 +167,12 @@ class Device:
         return target.cuda.pinned_array(max(length, 1), dtype=np.dtype(dtype))
 
     def event(self) -> Any:
-        """Return a mark that can be put on the stream and waited for."""
+        """Return a mark on the stream that can be waited for."""
+        return self._mark(self._stream)
+
+    def _mark(self, stream: Any) -> Any:
         mark = target.cuda.event() if target.SIMULATED else target.cuda.event(timing=False)
-        mark.record(self._stream)
+        mark.record(stream)
         return mark
 
     @contextmanager
@@ -156,9 +181,14 @@ class Device:
         with target.cuda.defer_cleanup():
             yield
 
+    # The simulator has streams, but does not take them everywhere.
     @property
     def _stream(self) -> Any:
         return 0 if target.SIMULATED else self.stream
+
+    @property
+    def _copying(self) -> Any:
+        return 0 if target.SIMULATED else self._copies
 
 
 def _is_out_of_memory(error: Exception) -> bool:

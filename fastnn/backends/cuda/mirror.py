@@ -27,7 +27,7 @@ class Mirror:
     """
 
     def __init__(self, device: Device, here: Array) -> None:
-        self._device, self._here = device, here
+        self.device, self._here = device, here
         self._there: Any = None
         self._current = "here"  # or "there", or "both"
 
@@ -41,18 +41,18 @@ class Mirror:
         """
         there = self._there
         if there is None:
-            there = self._device.empty(self._here.size, self._here.dtype)
+            there = self.device.empty(self._here.size, self._here.dtype)
         if fresh or self._current == "here" or self._there is None:
             self.on_host()
-            self._device.write(there, self._here)
+            self.device.write(there, self._here)
             self._there, self._current = there, "both"
         return there
 
     def on_host(self) -> Array:
         """Return the array here, up to date: always the same one."""
         if self._current == "there":
-            self._device.check()
-            self._device.read(self._there, self._here)
+            self.device.check()
+            self.device.read(self._there, self._here)
             self._current = "both"
         return self._here
 
