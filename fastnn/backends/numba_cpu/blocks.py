@@ -28,6 +28,7 @@ __all__ = [
     "ROWS",
     "SYMBOLS",
     "TURNED",
+    "by_symbol",
     "get",
     "put",
     "symbol",
@@ -115,27 +116,37 @@ def symbol(function: str, dtype: str) -> str:
     return f"fastnn_{function}_{dtype}"
 
 
+def by_symbol(function: str, arguments: Any) -> Any:
+    """Return the signature of a call of a function by its symbol, and what makes its code.
+
+    Arrays may stand for blocks.
+    """
+    arguments = tuple(types.unliteral(kind) for kind in arguments)
+    (dtype,) = {a.dtype.name for a in arguments if isinstance(a, (types.Array, types.CPointer))}
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        cast = []
+        given = cgutils.unpack_tuple(builder, args[-1], len(arguments))
+        for kind, value in zip(arguments, given, strict=True):
+            if isinstance(kind, types.Array):
+                value = context.make_array(kind)(context, builder, value).data
+            elif not isinstance(kind, types.CPointer):
+                value = context.cast(builder, value, kind, types.int64)
+            cast.append(value)
+        called = ir.FunctionType(ir.VoidType(), [value.type for value in cast])
+        at = cgutils.get_or_insert_function(builder.module, called, symbol(function, dtype))
+        builder.call(at, cast)
+        return context.get_dummy_value()
+
+    return types.StarArgTuple(arguments), codegen
+
+
 def _known_by_symbol(function: str) -> Any:
-    """Return the intrinsic that calls a function by its symbol, with arrays in place of blocks."""
+    """Return the intrinsic that calls a function by its symbol."""
 
     def call(typingctx: Any, *arguments: Any) -> Any:
-        (dtype,) = {a.dtype.name for a in arguments if isinstance(a, (types.Array, types.CPointer))}
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            cast = []
-            given = cgutils.unpack_tuple(builder, args[0], len(arguments))
-            for kind, value in zip(arguments, given, strict=True):
-                if isinstance(kind, types.Array):
-                    value = context.make_array(kind)(context, builder, value).data
-                elif not isinstance(kind, types.CPointer):
-                    value = context.cast(builder, value, kind, types.int64)
-                cast.append(value)
-            called = ir.FunctionType(ir.VoidType(), [value.type for value in cast])
-            at = cgutils.get_or_insert_function(builder.module, called, symbol(function, dtype))
-            builder.call(at, cast)
-            return context.get_dummy_value()
-
-        return types.none(types.StarArgTuple(arguments)), codegen
+        kinds, codegen = by_symbol(function, arguments)
+        return types.none(kinds), codegen
 
     return intrinsic(call)
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastnn.activations import FORMULAS
 from fastnn.backends.checked import checked_kernels
 from fastnn.backends.numba_cpu import table
 from fastnn.backends.numba_cpu.updates import SETTINGS
@@ -64,10 +65,21 @@ def _run(kernel: Kernel, dtype: str, values: Mapping[str, Any]) -> Any:
         name, choice = "loss", "cross_entropy"
     elif name == "gather_rows":
         _inside("index", given["index"], len(given["X"]))
-    if name.startswith("dense"):
-        choice = ""
+    elif name == "dense_forward_bfloat16":
+        name = "dense_forward"
+        for factor in ("X", "W"):
+            given[factor] = _rounded(given[factor])
+    if name == "dense_forward":
+        choice, given["function"] = "", list(FORMULAS).index(choice)
     function, names = _function(name, choice, dtype)
     return function(*(_told(given, argument) for argument in names))
+
+
+def _rounded(matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a matrix of the nearest numbers of bfloat16."""
+    rounded = np.empty(matrix.shape, matrix.dtype)
+    _run(KERNELS["round_bfloat16"], matrix.dtype.name, {"Y": rounded, "X": matrix})
+    return rounded
 
 
 def _sizes(kernel: Kernel, given: Mapping[str, Any]) -> dict[str, int]:

@@ -29,6 +29,8 @@ __all__ = [
     "integers_at",
     "local",
     "matrix",
+    "null",
+    "place",
     "plus",
     "pointer",
     "prefetch",
@@ -113,6 +115,26 @@ def present(typingctx: Any, place: Any) -> Any:
         return cgutils.is_not_null(builder, args[0])
 
     return types.boolean(place), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def null(typingctx: Any, place: Any) -> Any:
+    """Return a pointer of the same kind that points nowhere."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(args[0].type, None)
+
+    return place(place), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def place(typingctx: Any, place: Any, n: Any) -> Any:
+    """Return a pointer to the n-th element behind a pointer."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.gep(args[0], [args[1]])
+
+    return place(place, types.int64), codegen
 
 
 @intrinsic  # type: ignore[untyped-decorator]

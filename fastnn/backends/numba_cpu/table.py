@@ -30,10 +30,12 @@ from numba import types
 from fastnn.backends.numba_cpu import (
     blocks,
     columns,
+    dense,
     dropout,
     elementwise,
     flat,
     losses,
+    products,
     rows,
     updates,
 )
@@ -70,6 +72,9 @@ KERNELS: dict[str, Kernel] = {
     )
 }
 
+# The kernels of dense layers: their choice is the vector, and is made here.
+DENSE = ("dense_forward", "dense_backward_data", "dense_backward_weights")
+
 # Of the kernels with a choice: what makes the kernel of a choice.
 CHOICES: dict[str, Callable[[str], Kernel]] = {
     maker.__name__: maker
@@ -80,6 +85,9 @@ CHOICES: dict[str, Callable[[str], Kernel]] = {
         elementwise.gate_backward,
         losses.loss,
         updates.update,
+        dense.dense_forward,
+        dense.dense_backward_data,
+        dense.dense_backward_weights,
     )
 }
 
@@ -100,38 +108,47 @@ def address(kernel: str, dtype: Any, choice: str = "") -> int:
     dtype : data type
         float32 or float64.
     choice : str
-        For the kernels in CHOICES, the name of the activation function, loss or optimizer.
+        For the kernels in CHOICES, the name of the activation function, loss or optimizer. For
+        those of dense layers, the bytes of a vector, or nothing: what suits the processor.
 
     Returns
     -------
     int
         Valid as long as the process lives.
     """
-    key = kernel, np.dtype(dtype).name, choice
+    key = kernel, np.dtype(dtype).name, _choice(kernel, choice)
     if key not in _compiled:
         with _compiling:
-            _share(key[1])
+            _share(*key)
             if key not in _compiled:
-                _compiled[key] = _compile(_function(kernel, choice), *key)
+                _compiled[key] = _compile(_function(kernel, key[2]), *key)
     return int(_compiled[key].address)
 
 
 def parameters(kernel: str, choice: str = "") -> dict[str, str]:
     """Return the annotations of a kernel: of its parameters in order, and of its ``return``."""
-    return inspect.get_annotations(_function(kernel, choice))
+    return inspect.get_annotations(_function(kernel, _choice(kernel, choice)))
+
+
+def _choice(kernel: str, choice: str) -> str:
+    """Return the choice; of vectors, those that suit the processor unless others are asked for."""
+    return choice or (products.VECTOR if kernel in DENSE else "")
 
 
 def _function(kernel: str, choice: str) -> Kernel:
     return CHOICES[kernel](choice) if kernel in CHOICES else KERNELS[kernel]
 
 
-def _share(dtype: str) -> None:
-    """Compile or load what kernels call by its symbol."""
-    for function in blocks.SYMBOLS:
-        key = function.__name__, dtype, ""
+def _share(kernel: str, dtype: str, choice: str) -> None:
+    """Compile or load what a kernel calls by its symbol."""
+    needed = {function.__name__: function for function in blocks.SYMBOLS}
+    if kernel in DENSE:
+        needed = products.shared(choice)
+    for name, function in needed.items():
+        key = name, dtype, ""
         if key not in _compiled:
             shared = _compiled[key] = _compile(function, *key)
-            binding.add_symbol(blocks.symbol(function.__name__, dtype), shared.address)
+            binding.add_symbol(blocks.symbol(name, dtype), shared.address)
 
 
 def _compile(function: Kernel, kernel: str, dtype: str, choice: str) -> Any:
