@@ -14,12 +14,13 @@ $(PYTHON) -m venv $(1) || { echo "$(PYTHON) -m venv failed: install venv (on Deb
 python3-venv) or name another Python, for example PYTHON=python3.12" >&2; exit 1; }
 endef
 
-.PHONY: help demo test test-tsan test-sanitized test-exhaustive test-aarch64 arm-tools coverage \
+.PHONY: help demo test test-cuda-simulated test-tsan test-sanitized test-exhaustive test-aarch64 arm-tools coverage \
     bench bench-kernels bench-scaling bench-write lint format build clean FORCE
 .NOTPARALLEL:
 help:
 	@echo 'make demo     train the first network, in a venv of its own'
 	@echo 'make test     build the wheel, install it, test it   (TESTS=tests/test_x.py ARGS="-k name")'
+	@echo 'make test-cuda-simulated   the CUDA backend, on a GPU that Numba simulates; make test calls it'
 	@echo 'make test-tsan the thread pool under ThreadSanitizer'
 	@echo 'make test-sanitized   the C core under AddressSanitizer, on every code path (gcc; slow)'
 	@echo 'make test-aarch64     the path of ARM, on an emulated processor   (Debian and Ubuntu; slow)'
@@ -51,6 +52,15 @@ PYTEST_ARGS = -c $(CURDIR)/pyproject.toml --rootdir $(CURDIR) -p no:cacheprovide
 test: .venv-test/.installed
 	@rm -rf build/test-run && mkdir -p build/test-run
 	cd build/test-run && FASTNN_WHEEL="$$(echo $(CURDIR)/build/test-dist/*.whl)" \
+	    $(CURDIR)/.venv-test/bin/python -m pytest $(PYTEST_ARGS)
+	$(if $(filter-out tests,$(TESTS))$(ARGS),,$(MAKE) test-cuda-simulated)
+
+# The CUDA backend without a GPU. Numba simulates one only where it is told so before its import, so
+# these tests have a process of their own, in which nothing else runs.
+test-cuda-simulated: TESTS = tests/cuda
+test-cuda-simulated: .venv-test/.installed
+	@mkdir -p build/test-run
+	cd build/test-run && NUMBA_ENABLE_CUDASIM=1 \
 	    $(CURDIR)/.venv-test/bin/python -m pytest $(PYTEST_ARGS)
 
 # The thread pool, watched for data races. No forks: a child of a process with threads may not start

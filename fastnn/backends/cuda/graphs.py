@@ -9,6 +9,7 @@ memory of the device.
 from __future__ import annotations
 
 import ctypes
+import os
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -52,7 +53,8 @@ class Graph:
     def __init__(self, library: Any, stream: int, executable: Any, keep: Any) -> None:
         self._library, self._stream, self._executable = library, stream, executable
         self._keep = keep
-        weakref.finalize(self, library.cuGraphExecDestroy, executable)
+        # Not at the end of the process, which frees everything.
+        weakref.finalize(self, _destroy, library, executable, os.getpid()).atexit = False
 
     def replay(self) -> None:
         """Put all launches on the stream once more."""
@@ -97,6 +99,11 @@ def record(library: Any, stream: int, launch: Callable[[], None], keep: Any = No
         if graph.value:
             library.cuGraphDestroy(graph)
     return Graph(library, stream, executable, keep)
+
+
+def _destroy(library: Any, executable: Any, process: int) -> None:
+    if os.getpid() == process:  # the driver is not to be called in a forked child
+        library.cuGraphExecDestroy(executable)
 
 
 def _call(library: Any, name: str, *arguments: Any) -> None:
