@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "BackendUnavailable",
+    "CompilationError",
     "DivergenceError",
     "FastnnError",
     "MissingDependency",
@@ -28,6 +29,10 @@ class BackendUnavailable(FastnnError, ImportError):
 
 class MissingDependency(FastnnError, ImportError):
     """An optional package that the call needs is not installed."""
+
+
+class CompilationError(FastnnError, TypeError):
+    """A custom activation or loss that cannot be compiled for a backend."""
 
 
 class DivergenceError(FastnnError, ArithmeticError):

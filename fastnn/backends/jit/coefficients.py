@@ -108,9 +108,13 @@ LIFTED_BY = (24.0, 54.0)
 TWO_OF_PI = _both(2 / math.pi)
 # pi / 2 in three parts. Without a fused product the first two are short, so that n times them is
 # exact.
-HALF_PI_0 = _pair("0x1.921fb6p0", "0x1.921fb54442d18p0")
-HALF_PI_1 = _pair("-0x1.777a5cp-25", "0x1.1a62633145c07p-54")
-HALF_PI_2 = _pair("-0x1.ee59dap-50", "-0x1.f1976b7ed8fbcp-110")
-SHORT_HALF_PI_0 = _pair("0x1.921ep0", "0x1.921fb5444p0")
-SHORT_HALF_PI_1 = _pair("0x1.b544p-16", "0x1.68c234c4cp-39")
-SHORT_HALF_PI_2 = _pair("0x1.0b4612p-34", "0x1.98a2e03707345p-77")
+HALF_PI = (
+    _pair("0x1.921fb6p0", "0x1.921fb54442d18p0"),
+    _pair("-0x1.777a5cp-25", "0x1.1a62633145c07p-54"),
+    _pair("-0x1.ee59dap-50", "-0x1.f1976b7ed8fbcp-110"),
+)
+SHORT_HALF_PI = (
+    _pair("0x1.921ep0", "0x1.921fb5444p0"),
+    _pair("0x1.b544p-16", "0x1.68c234c4cp-39"),
+    _pair("0x1.0b4612p-34", "0x1.98a2e03707345p-77"),
+)

@@ -21,6 +21,7 @@ __all__ = [
     "FUSED",
     "INLINE",
     "TRIPLE",
+    "WIDE",
     "constant",
     "exponent",
     "fma",
@@ -60,8 +61,11 @@ TRIPLE, _CPU, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
 # Whether the processor multiplies and adds in one instruction, rounding once.
 FUSED = "+fma," in f"{_FEATURES}," or TRIPLE.startswith(("aarch64", "arm64"))
 
+# Whether it has vectors of 64 bytes.
+WIDE = "+avx512f," in f"{_FEATURES},"
+
 # Whether it scales by powers of two in one instruction, and LLVM knows.
-SCALES = "+avx512f," in f"{_FEATURES}," and binding.llvm_version_info >= (20, 0, 0)
+SCALES = WIDE and binding.llvm_version_info >= (20, 0, 0)
 
 MANTISSA_BITS = {32: 23, 64: 52}
 BIAS = {32: 127, 64: 1023}
@@ -78,11 +82,21 @@ def widest(*arguments: Any) -> Any:
 
 
 def bits_of(real: ir.Type) -> int:
-    return 64 if isinstance(real, ir.DoubleType) else 32
+    """Return the bits of a float, or of each of a vector."""
+    return 64 if isinstance(getattr(real, "element", real), ir.DoubleType) else 32
 
 
-def integer_of(real: ir.Type) -> ir.IntType:
-    return ir.IntType(bits_of(real))
+def integer_of(real: ir.Type) -> ir.Type:
+    """Return the whole number of the same size, or a vector of as many."""
+    integer = ir.IntType(bits_of(real))
+    return ir.VectorType(integer, real.count) if isinstance(real, ir.VectorType) else integer
+
+
+def number(kind: ir.Type, value: float) -> ir.Constant:
+    """Return a constant of a type, which is that of all elements where it is a vector."""
+    if isinstance(kind, ir.VectorType):
+        return ir.Constant(kind, [ir.Constant(kind.element, value)] * kind.count)
+    return ir.Constant(kind, value)
 
 
 def rounder(bits: int) -> float:
@@ -99,11 +113,20 @@ def pattern(value: float, real: ir.Type) -> int:
 def call(builder: Any, name: str, *values: Any) -> Any:
     """Call an intrinsic of LLVM whose values all have the type of the first, and which gives it."""
     real = values[0].type
-    name = f"llvm.{name}.f{bits_of(real)}"
+    lanes = f"v{real.count}" if isinstance(real, ir.VectorType) else ""
+    name = f"llvm.{name}.{lanes}f{bits_of(real)}"
     kind = ir.FunctionType(real, [value.type for value in values])
     module = builder.module
     function = module.globals.get(name) or ir.Function(module, kind, name)
     return builder.call(function, values)
+
+
+def horner(builder: Any, x: Any, terms: tuple[tuple[float, ...], tuple[float, ...]]) -> Any:
+    """Return c[0] + c[1] x + c[2] x**2 + ... by Horner's rule."""
+    *rest, total = (number(x.type, c) for c in terms[bits_of(x.type) == 64])
+    for c in reversed(rest):
+        total = fused(builder, total, x, c)
+    return total
 
 
 def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
@@ -206,16 +229,9 @@ def constant(typing: Any, x: Any, name: Any) -> Any:
 
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
 def polynomial(typing: Any, x: Any, name: Any) -> Any:
-    """Return c[0] + c[1] x + c[2] x**2 + ... of `coefficients`, by Horner's rule."""
-    tables = getattr(coefficients, name.literal_value)
-
-    def emit(builder: Any, value: Any, _: Any) -> Any:
-        *rest, total = (ir.Constant(value.type, c) for c in tables[bits_of(value.type) == 64])
-        for c in reversed(rest):
-            total = fused(builder, total, value, c)
-        return total
-
-    return x(x, name), emitted(emit)
+    """Return c[0] + c[1] x + c[2] x**2 + ... of `coefficients`, for a table of `coefficients`."""
+    terms = getattr(coefficients, name.literal_value)
+    return x(x, name), emitted(lambda builder, value, _: horner(builder, value, terms))
 
 
 def _whole(builder: Any, shifted: Any) -> Any:

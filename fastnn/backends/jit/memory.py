@@ -1,0 +1,79 @@
+"""Memory as the loops over a tile see it: by pointers, with nothing checked.
+
+What is read by `get` is promised not to overlap what is written by `put`, or to be it, element for
+element. Without the promise, LLVM would have a loop for each case, and none with vectors for the
+second.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+__all__ = ["get", "held", "local", "put", "there"]
+
+
+def _scopes(module: Any) -> Any:
+    """Return the list of alias scopes that stands for what is only read."""
+    domain = module.add_metadata(["fastnn"])
+    return module.add_metadata([module.add_metadata(["fastnn: read", domain])])
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def get(typing: Any, pointer: Any, index: Any) -> Any:
+    """Return an element of what is only read, or is written element for element."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        loaded = builder.load(builder.gep(values[0], [values[1]], inbounds=True))
+        loaded.set_metadata("alias.scope", _scopes(builder.module))
+        return loaded
+
+    return pointer.dtype(pointer, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def held(typing: Any, pointer: Any, index: Any) -> Any:
+    """Return an element of what is written."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.load(builder.gep(values[0], [values[1]], inbounds=True))
+
+    return pointer.dtype(pointer, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def put(typing: Any, pointer: Any, index: Any, value: Any) -> Any:
+    """Write an element."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        stored = builder.store(values[2], builder.gep(values[0], [values[1]], inbounds=True))
+        stored.set_metadata("noalias", _scopes(builder.module))
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64, pointer.dtype), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def there(typing: Any, pointer: Any) -> Any:
+    """Return whether a pointer is not NULL."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return cgutils.is_not_null(builder, values[0])
+
+    return types.boolean(pointer), generate
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def local(typing: Any, pointer: Any, count: Any) -> Any:
+    """Return memory on the stack for so many elements, a constant, like those of a pointer."""
+    number = count.literal_value
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind = context.get_value_type(pointer.dtype)
+        return cgutils.alloca_once(builder, kind, ir.Constant(ir.IntType(64), number))
+
+    return pointer(pointer, count), generate
