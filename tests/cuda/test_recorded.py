@@ -11,6 +11,10 @@ import fastnn as fn
 from fastnn.backends.cuda import cublas, products, target
 from fastnn.optimizers import SGD, Adam, NAdam
 
+pytestmark = pytest.mark.skipif(
+    not target.SIMULATED, reason="the stand-ins compute on memory of the processor"
+)
+
 ORDER = np.array([4, 0, 2, 1, 3, 0, 1, 2])
 
 

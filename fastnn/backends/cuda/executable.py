@@ -52,14 +52,27 @@ class CudaExecutable(Executable):
         library = None if target.SIMULATED else cublas.find_library()
         self._products = Products(self._device, dtype, library)
         self._driver = None if target.SIMULATED else graphs.driver()
-        self._head = Head(program)
-        self._custom: dict[str, Any] = {}
+        self._custom, loss = self._compile_custom()
+        self._head = Head(program, loss)
         constants = np.array([op.constant for op in program.ops], dtype)
         self._constants = self._device.upload(constants)
         self._groups = Groups(self._device, program, dtype)
         self._room = Room(self._device, program, self._plan, dtype)
         self._queue = Queue(self._device)
         self._rounded: tuple[object, Any] = None, None
+
+    def _compile_custom(self) -> tuple[dict[str, Any], Any]:
+        """Return activations of the user's by name, and the loss, None where it is none."""
+        if not self.custom_activations and self.custom_loss is None:
+            return {}, None
+        from fastnn.backends.cuda import custom  # seldom needed, and slow to import
+
+        found = {
+            name: custom.Activation(definition, self.dtype)
+            for name, definition in self.custom_activations.items()
+        }
+        loss = self.custom_loss
+        return found, None if loss is None else custom.ElementLoss(loss, self.dtype)
 
     # -- vectors ----------------------------------------------------------------------------------
 

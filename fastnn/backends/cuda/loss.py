@@ -19,7 +19,8 @@ class Head:
     Parameters
     ----------
     program : Program
-    custom : Custom loss, compiled, or None
+    custom : ElementLoss, optional
+        Its loss, where it is one of the user's.
 
     Attributes
     ----------
@@ -28,7 +29,8 @@ class Head:
     """
 
     def __init__(self, program: Program, custom: Any = None) -> None:
-        self._loss, self._custom, self._O = program.loss, custom, program.outputs
+        self._loss, self._O = program.loss, program.outputs
+        self._function = program.loss.loss if custom is None else custom
         self.has_hits = self._loss.targets in HITS
 
     def loss(
@@ -58,14 +60,10 @@ class Head:
         stream, B, O = part.stream, part.B, self._O
         wanted, constant = hits if self.has_hits else None, self._loss.constant
         common = (row_loss, wanted, dZ, scores)
-        if self._custom is not None:
-            assert T is not None
-            self._custom.rows(stream, row_loss, dZ, scores, T, weight, factor, B, O)
-        elif T is None:
+        if T is None:
             losses.loss_labels(stream, *common, labels, weight, factor, constant, B, O)
         else:
-            name = self._loss.loss
-            losses.loss(stream, *common, T, weight, factor, name, constant, B, O)
+            losses.loss(stream, *common, T, weight, factor, self._function, constant, B, O)
 
     def predict(self, stream: Any, out: Matrix, scores: Matrix, B: int) -> None:
         """Put on the stream what the head makes of the scores."""

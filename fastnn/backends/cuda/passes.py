@@ -24,8 +24,8 @@ class Network(NamedTuple):
     program : Program
     plan : Plan
     products : Products
-    custom : mapping of str to Custom
-        The activations that the user defined, compiled, by name.
+    custom : mapping of str to Activation
+        The activations of the user's, by name.
     parameters, states : device arrays
         The flat vectors.
     constants : device array
@@ -173,11 +173,8 @@ class Pass:
                 stream, Y, X, W, b, function, constant, B, self._width(op.inputs[0]), O
             )
         elif op.kind == "activation":
-            custom = self.network.custom.get(op.function)
-            if custom is None:
-                elementwise.activation_forward(stream, Y, X, op.function, op.constant, B, O)
-            else:
-                custom.forward(stream, Y, X, B, O)
+            function = self.network.custom.get(op.function, op.function)
+            elementwise.activation_forward(stream, Y, X, function, op.constant, B, O)
         elif op.kind == "softmax":
             rows.softmax_forward(stream, Y, X, B, O)
         elif op.kind == "dropout":
@@ -261,13 +258,8 @@ class Pass:
                 stream, dX, dY, W, masked, function, constant, adds, B, I, O
             )
         elif op.kind == "activation":
-            custom = self.network.custom.get(op.function)
-            if custom is None:
-                elementwise.activation_backward(
-                    stream, dX, dY, X, Y, op.function, op.constant, adds, B, O
-                )
-            else:
-                custom.backward(stream, dX, dY, X, adds, B, O)
+            function = self.network.custom.get(op.function, op.function)
+            elementwise.activation_backward(stream, dX, dY, X, Y, function, op.constant, adds, B, O)
         elif op.kind == "softmax":
             rows.softmax_backward(stream, dX, dY, Y, adds, B, O)
         elif op.kind == "dropout":

@@ -52,7 +52,7 @@ def _unary(f: Callable[..., Any], accumulate: bool) -> Kernel:
 
 
 def activation_forward(
-    stream: Any, Y: Matrix, X: Matrix, function: str, constant: float, B: int, O: int
+    stream: Any, Y: Matrix, X: Matrix, function: Any, constant: float, B: int, O: int
 ) -> None:
     """Y = f(X) with Y, X (B, O). Sets Y, which may be X."""
     B, O = flattened(B, O, Y, X)
@@ -116,7 +116,7 @@ def activation_backward(
     dY: Matrix,
     X: Matrix,
     Y: Matrix,
-    function: str,
+    function: Any,
     constant: float,
     accumulate: bool,
     B: int,

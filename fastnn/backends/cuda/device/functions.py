@@ -29,15 +29,25 @@ FROM_OUTPUT = ("identity", "relu", "sigmoid", "tanh", "exp")
 
 
 @functools.cache
-def value(name: str, real: Any) -> Callable[[Any, Any], Any]:
-    """Return f as a device function of the score z and the constant c."""
-    return _values(real)[name]
+def value(name: Any, real: Any) -> Callable[[Any, Any], Any]:
+    """Return f as a device function of the score z and the constant c.
+
+    What is no name is a function of the user's, compiled, with an attribute `value`.
+    """
+    found: Callable[[Any, Any], Any]
+    found = _values(real)[name] if isinstance(name, str) else name.value
+    return found
 
 
 @functools.cache
-def slope(name: str, real: Any) -> Callable[[Any, Any, Any], Any]:
-    """Return f' as a device function of the score z, the output a = f(z) and the constant c."""
-    return _slopes(real)[name]
+def slope(name: Any, real: Any) -> Callable[[Any, Any, Any], Any]:
+    """Return f' as a device function of the score z, the output a = f(z) and the constant c.
+
+    What is no name is a function of the user's, compiled, with an attribute `slope`.
+    """
+    found: Callable[[Any, Any, Any], Any]
+    found = _slopes(real)[name] if isinstance(name, str) else name.slope
+    return found
 
 
 @functools.cache

@@ -22,8 +22,14 @@ YES = {"binary_cross_entropy": 0.5, "hinge": 0.0}
 
 
 @functools.cache
-def _element(name: str, real: Any) -> Callable[..., Any]:
-    """Return a device function of z, t and c: the loss of an output, and its derivative in z."""
+def _element(name: Any, real: Any) -> Callable[..., Any]:
+    """Return a device function of z, t and c: the loss of an output, and its derivative in z.
+
+    What is no name is a loss of the user's, compiled, with attributes `element` and `yes`.
+    """
+    if not isinstance(name, str):
+        made: Callable[..., Any] = name.element
+        return made
     zero, one, two, half = real(0), real(1), real(2), real(0.5)
 
     def mse(z, t, c):
@@ -203,7 +209,7 @@ def loss(
     T: Matrix,
     weight: Any,
     factor: Any,
-    function: str,
+    function: Any,
     constant: float,
     B: int,
     O: int,
@@ -221,7 +227,8 @@ def loss(
         return
     real, block = Z.real, row_block(O)
     wanted = tuple(a is not None for a in (hits, dZ, weight))
-    kernel = _elements(real, *block, _element(function, real), YES.get(function), wanted)
+    yes = YES.get(function) if isinstance(function, str) else function.yes
+    kernel = _elements(real, *block, _element(function, real), yes, wanted)
     arrays = (*_or(hits, row_loss), *(dZ or Z), *Z, *T, *_or(weight, Z.at), factor)
     numbers = real(constant), np.float64(O), B, O
     kernel.launch(stream, (-(-B // block[1]),), block, row_loss, *arrays, *numbers)
