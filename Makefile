@@ -15,7 +15,7 @@ python3-venv) or name another Python, for example PYTHON=python3.12" >&2; exit 1
 endef
 
 .PHONY: help demo test test-cuda-simulated test-tsan test-sanitized test-exhaustive test-aarch64 arm-tools coverage \
-    bench bench-kernels bench-scaling bench-write lint format build clean FORCE
+    bench bench-cuda bench-kernels bench-scaling bench-write lint format build clean FORCE
 .NOTPARALLEL:
 help:
 	@echo 'make demo     train the first network, in a venv of its own'
@@ -30,6 +30,7 @@ help:
 	@echo 'make format   rewrite the sources as lint wants them'
 	@echo 'make build    the wheel and the sdist, into dist/'
 	@echo 'make bench    fastnn beside other libraries   (ARGS=--quick, ARGS=--write, ARGS=--help)'
+	@echo 'make bench-cuda      on a GPU, beside PyTorch and JAX; their versions for CUDA are to be there'
 	@echo 'make bench-scaling   how a step grows with width, batch, depth and threads   (ARGS=--write)'
 	@echo 'make bench-write     the results into README.md and docs, without measuring'
 	@echo 'make bench-kernels   every kernel and network alone, by pytest-benchmark   (ARGS="-k NAME")'
@@ -176,6 +177,10 @@ BENCH_PYTHON_ANYWHERE = $(if $(findstring /,$(BENCH_PYTHON)),$(abspath \
 
 bench: $(BENCH_VENV)
 	$(BENCH_PYTHON) benchmarks/compare.py $(ARGS)
+
+# The tests of the backend run first, on the device.
+bench-cuda: $(BENCH_VENV)
+	$(BENCH_PYTHON) benchmarks/cuda_compare.py $(ARGS)
 
 bench-scaling: $(BENCH_VENV)
 	$(BENCH_PYTHON) benchmarks/scaling.py $(ARGS)
