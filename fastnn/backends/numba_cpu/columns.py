@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from fastnn.backends.jit.instructions import root
-from fastnn.backends.numba_cpu.memory import Reals, local, row, vector
+from fastnn.backends.numba_cpu.memory import Reals, local, part, row, vector
 
 STRIP = 64  # some cache lines, so that the rows are read in long pieces
 ONE = np.float32(1)
@@ -30,15 +30,15 @@ def batch_norm_statistics(mean: Reals, variance: Reals, X: Reals, ldX: int, B: i
         for c in range(n):
             total[c] = squares[c] = 0.0
         for r in range(B):
-            x = row(X, ldX, r, O)
+            x = part(row(X, ldX, r, O), o, n)
             for c in range(n):
-                total[c] += x[o + c]
+                total[c] += x[c]
         for c in range(n):
             total[c] /= B
         for r in range(B):
-            x = row(X, ldX, r, O)
+            x = part(row(X, ldX, r, O), o, n)
             for c in range(n):
-                apart = x[o + c] - total[c]
+                apart = x[c] - total[c]
                 squares[c] += apart * apart
         for c in range(n):
             means[o + c] = real(total[c])
@@ -73,9 +73,9 @@ def batch_norm_forward(
             inverse[c], middle[c] = ONE / root(variances[o + c] + small), means[o + c]
             factor[c], added[c] = scales[o + c], shifts[o + c]
         for r in range(B):
-            x, y = row(X, ldX, r, O), row(Y, ldY, r, O)
+            x, y = part(row(X, ldX, r, O), o, n), part(row(Y, ldY, r, O), o, n)
             for c in range(n):
-                y[o + c] = (x[o + c] - middle[c]) * inverse[c] * factor[c] + added[c]
+                y[c] = (x[c] - middle[c]) * inverse[c] * factor[c] + added[c]
 
 
 def batch_norm_backward_data(
@@ -113,22 +113,26 @@ def batch_norm_backward_data(
             inverse[c], middle[c] = ONE / root(variances[o + c] + small), means[o + c]
             factor[c] = scales[o + c]
         for r in range(B if batch_statistics else 0):
-            x, dy = row(X, ldX, r, O), row(dY, lddY, r, O)
+            x, dy = part(row(X, ldX, r, O), o, n), part(row(dY, lddY, r, O), o, n)
             for c in range(n):
-                total[c] += dy[o + c]
-                product[c] += np.float64(dy[o + c]) * ((x[o + c] - middle[c]) * inverse[c])
+                total[c] += dy[c]
+                product[c] += np.float64(dy[c]) * ((x[c] - middle[c]) * inverse[c])
         for c in range(n):
             mean_dy[c], mean_dyh[c] = real(total[c] / B), real(product[c] / B)
         for r in range(B):
-            x, dy, dx = row(X, ldX, r, O), row(dY, lddY, r, O), row(dX, lddX, r, O)
+            x, dy, dx = (
+                part(row(X, ldX, r, O), o, n),
+                part(row(dY, lddY, r, O), o, n),
+                part(row(dX, lddX, r, O), o, n),
+            )
             for c in range(n):
-                straight = dy[o + c]
+                straight = dy[c]
                 if batch_statistics:
-                    h = (x[o + c] - middle[c]) * inverse[c]
+                    h = (x[c] - middle[c]) * inverse[c]
                     straight = straight - mean_dy[c] - h * mean_dyh[c]
                 moved[c] = straight * factor[c] * inverse[c]
             for c in range(n):
-                dx[o + c] = dx[o + c] + moved[c] if accumulate else moved[c]
+                dx[c] = dx[c] + moved[c] if accumulate else moved[c]
 
 
 def batch_norm_backward_parameters(
@@ -162,10 +166,10 @@ def batch_norm_backward_parameters(
             products[c] = scales[o + c] if accumulate else zero
             total[c] = shifts[o + c] if accumulate else zero
         for r in range(B):
-            x, dy = row(X, ldX, r, O), row(dY, lddY, r, O)
+            x, dy = part(row(X, ldX, r, O), o, n), part(row(dY, lddY, r, O), o, n)
             for c in range(n):
-                products[c] += dy[o + c] * ((x[o + c] - middle[c]) * inverse[c])
-                total[c] += dy[o + c]
+                products[c] += dy[c] * ((x[c] - middle[c]) * inverse[c])
+                total[c] += dy[c]
         for c in range(n):
             scales[o + c], shifts[o + c] = products[c], total[c]
 
@@ -209,13 +213,13 @@ def max_norm(W: Reals, ldW: int, limit: float, I: int, O: int) -> None:
         for c in range(n):
             squares[c] = 0.0
         for i in range(I):
-            w = row(W, ldW, i, O)
+            w = part(row(W, ldW, i, O), o, n)
             for c in range(n):
-                squares[c] += np.float64(w[o + c]) * np.float64(w[o + c])
+                squares[c] += np.float64(w[c]) * np.float64(w[c])
         for c in range(n):
             norm = math.sqrt(squares[c])
             factor[c] = limit / norm if limit < norm < np.inf else 1.0
         for i in range(I):
-            w = row(W, ldW, i, O)
+            w = part(row(W, ldW, i, O), o, n)
             for c in range(n):
-                w[o + c] *= factor[c]
+                w[c] *= factor[c]

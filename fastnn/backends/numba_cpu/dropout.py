@@ -7,8 +7,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from fastnn.backends.numba_cpu.blocks import BLOCK, get, put, whole
-from fastnn.backends.numba_cpu.memory import INLINED, Reals, bits, float_of, local, row
+from fastnn.backends.numba_cpu.blocks import BLOCK, look, put, whole
+from fastnn.backends.numba_cpu.memory import INLINED, Reals, bits, float_of, local, part, row
 
 QUADS = 128  # blocks of four random words that are made at a time
 WORDS = 4 * QUADS
@@ -68,19 +68,19 @@ def dropout(
                 c0, c1 = (p1 >> HALF) ^ c1 ^ k0, p1 & WORD
                 c2, c3 = (p0 >> HALF) ^ c3 ^ k1, p0 & WORD
                 k0, k1 = (k0 + WEYL0) & WORD, (k1 + WEYL1) & WORD
-            words[4 * j], words[4 * j + 1] = np.uint32(c0), np.uint32(c1)
-            words[4 * j + 2], words[4 * j + 3] = np.uint32(c2), np.uint32(c3)
+            four = part(words, 4 * j, 4)
+            four[0], four[1] = np.uint32(c0), np.uint32(c1)
+            four[2], four[3] = np.uint32(c2), np.uint32(c3)
         r, q, at = first // wide, first % wide, 0
         while at < n:
             m = min(wide - q, n - at)
             o, count = 4 * q, min(4 * m, O - 4 * q)
-            x, y = row(X, ldX, r, O), row(Y, ldY, r, O)
+            x, y = part(row(X, ldX, r, O), o, count), part(row(Y, ldY, r, O), o, count)
+            drawn = part(words, 4 * at, count)
             for k in range(count):
-                z[k] = x[o + k]
+                z[k] = x[k] * kept if drawn[k] >= threshold else zero
             for k in range(count):
-                z[k] = z[k] * kept if words[4 * at + k] >= threshold else zero
-            for k in range(count):
-                y[o + k] = y[o + k] + z[k] if accumulate else z[k]
+                y[k] = y[k] + z[k] if accumulate else z[k]
             at, r, q = at + m, r + 1, 0
 
 
@@ -99,10 +99,10 @@ def round_bfloat16(Y: Reals, ldY: int, X: Reals, ldX: int, B: int, O: int) -> No
 
     Y, X (B, O). Sets Y, which may be X.
     """
-    z = local(X, BLOCK)
+    block, y = local(X, BLOCK), local(X, BLOCK)
     for first in range(0, B * O, BLOCK):
         n = min(BLOCK, B * O - first)
-        get(z, X, ldX, O, first, n)
+        x = look(block, X, ldX, O, first, n)
         for k in range(whole(n)):
-            z[k] = _nearest_bfloat16(np.float32(z[k]))
-        put(Y, ldY, O, first, n, z, False)
+            y[k] = _nearest_bfloat16(np.float32(x[k]))
+        put(Y, ldY, O, first, n, y, False)

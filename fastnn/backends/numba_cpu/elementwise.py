@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastnn.backends.numba_cpu.activations import slope, value
-from fastnn.backends.numba_cpu.blocks import BLOCK, get, put, whole
+from fastnn.backends.numba_cpu.blocks import BLOCK, look, put, whole
 from fastnn.backends.numba_cpu.memory import Integers, Reals, local, prefetch, row
 
 Kernel = Callable[..., Any]
@@ -17,14 +17,14 @@ def activation_forward(function: str) -> Kernel:
 
     def kernel(Y: Reals, ldY: int, X: Reals, ldX: int, constant: float, B: int, O: int) -> None:
         """Y = f(X). Y, X (B, O). Sets Y, which may be X."""
-        z = local(X, BLOCK)
-        c = z.dtype.type(constant)
+        block, y = local(X, BLOCK), local(X, BLOCK)
+        c = y.dtype.type(constant)
         for first in range(0, B * O, BLOCK):
             n = min(BLOCK, B * O - first)
-            get(z, X, ldX, O, first, n)
+            x = look(block, X, ldX, O, first, n)
             for k in range(whole(n)):
-                z[k] = value(function, z[k], c)
-            put(Y, ldY, O, first, n, z, False)
+                y[k] = value(function, x[k], c)
+            put(Y, ldY, O, first, n, y, False)
 
     return kernel
 
@@ -50,16 +50,17 @@ def activation_backward(function: str) -> Kernel:
 
         dX, dY, X, Y (B, O). Sets or adds to dX, which may be dY.
         """
-        d, z, a = local(X, BLOCK), local(X, BLOCK), local(X, BLOCK)
-        c = z.dtype.type(constant)
+        block0, block1, block2 = local(X, BLOCK), local(X, BLOCK), local(X, BLOCK)
+        dx = local(X, BLOCK)
+        c = dx.dtype.type(constant)
         for first in range(0, B * O, BLOCK):
             n = min(BLOCK, B * O - first)
-            get(d, dY, lddY, O, first, n)
-            get(z, X, ldX, O, first, n)
-            get(a, Y, ldY, O, first, n)
+            dy = look(block0, dY, lddY, O, first, n)
+            x = look(block1, X, ldX, O, first, n)
+            y = look(block2, Y, ldY, O, first, n)
             for k in range(whole(n)):
-                d[k] *= slope(function, z[k], a[k], c)
-            put(dX, lddX, O, first, n, d, accumulate)
+                dx[k] = dy[k] * slope(function, x[k], y[k], c)
+            put(dX, lddX, O, first, n, dx, accumulate)
 
     return kernel
 
@@ -79,15 +80,15 @@ def gate_forward(function: str) -> Kernel:
         O: int,
     ) -> None:
         """Y = U * f(V). Y, U, V (B, O). Sets Y."""
-        u, z = local(U, BLOCK), local(U, BLOCK)
-        c = z.dtype.type(constant)
+        block0, block1, y = local(U, BLOCK), local(U, BLOCK), local(U, BLOCK)
+        c = y.dtype.type(constant)
         for first in range(0, B * O, BLOCK):
             n = min(BLOCK, B * O - first)
-            get(u, U, ldU, O, first, n)
-            get(z, V, ldV, O, first, n)
+            u = look(block0, U, ldU, O, first, n)
+            v = look(block1, V, ldV, O, first, n)
             for k in range(whole(n)):
-                u[k] *= value(function, z[k], c)
-            put(Y, ldY, O, first, n, u, False)
+                y[k] = u[k] * value(function, v[k], c)
+            put(Y, ldY, O, first, n, y, False)
 
     return kernel
 
@@ -114,19 +115,20 @@ def gate_backward(function: str) -> Kernel:
 
         dU, dV, dY, U, V (B, O). Sets dU and dV.
         """
-        d, u, z = local(U, BLOCK), local(U, BLOCK), local(U, BLOCK)
-        c = z.dtype.type(constant)
+        block0, block1, block2 = local(U, BLOCK), local(U, BLOCK), local(U, BLOCK)
+        du, dv = local(U, BLOCK), local(U, BLOCK)
+        c = du.dtype.type(constant)
         for first in range(0, B * O, BLOCK):
             n = min(BLOCK, B * O - first)
-            get(d, dY, lddY, O, first, n)
-            get(u, U, ldU, O, first, n)
-            get(z, V, ldV, O, first, n)
+            dy = look(block0, dY, lddY, O, first, n)
+            u = look(block1, U, ldU, O, first, n)
+            v = look(block2, V, ldV, O, first, n)
             for k in range(whole(n)):
-                f = value(function, z[k], c)
-                u[k] = d[k] * u[k] * slope(function, z[k], f, c)
-                d[k] *= f
-            put(dV, lddV, O, first, n, u, False)
-            put(dU, lddU, O, first, n, d, False)
+                f = value(function, v[k], c)
+                dv[k] = dy[k] * u[k] * slope(function, v[k], f, c)
+                du[k] = dy[k] * f
+            put(dV, lddV, O, first, n, dv, False)
+            put(dU, lddU, O, first, n, du, False)
 
     return kernel
 

@@ -27,6 +27,7 @@ from fastnn.backends.numba_cpu.blocks import (
     ROWS,
     TURNED,
     get,
+    look,
     put,
     turn,
     turn_back,
@@ -38,6 +39,7 @@ from fastnn.backends.numba_cpu.memory import (
     Integers,
     Reals,
     local,
+    part,
     plus,
     present,
     row,
@@ -152,9 +154,9 @@ def loss(function: str) -> Callable[..., Any]:
         O: int,
     ) -> None:
         losses, right, weights = vector(row_loss, B), vector(hits, B), vector(weight, B)
-        z, t, part = local(Z, BLOCK), local(Z, BLOCK), local(Z, BLOCK)
-        real = z.dtype.type
-        c = real(constant)
+        block0, block1, shares = local(Z, BLOCK), local(Z, BLOCK), local(Z, BLOCK)
+        value, slope = local(Z, BLOCK), local(Z, BLOCK)
+        c = shares.dtype.type(constant)
         together = max(BLOCK // O, 1)  # rows of a block; a longer one takes several
         for r in range(B):
             losses[r] = 0.0
@@ -165,28 +167,30 @@ def loss(function: str) -> Callable[..., Any]:
             for o in range(0, O, BLOCK):
                 width = min(BLOCK, O - o)
                 n = rows * width
-                get(z, Z, ldZ, O, first * O + o, n)
-                get(t, T, ldT, O, first * O + o, n)
+                z = look(block0, Z, ldZ, O, first * O + o, n)
+                t = look(block1, T, ldT, O, first * O + o, n)
                 if judges and present(hits):
                     for r in range(rows):
                         count = 0
-                        for k in range(r * width, (r + 1) * width):
-                            count += (z[k] > 0) == (t[k] > yes)
+                        scores, targets = part(z, r * width, width), part(t, r * width, width)
+                        for k in range(width):
+                            count += (scores[k] > 0) == (targets[k] > yes)
                         right[first + r] += count
                 for r in range(rows):
                     share = factor * weights[first + r] if present(weight) else factor
-                    for k in range(r * width, (r + 1) * width):
-                        part[k] = share / O
+                    of_row = part(shares, r * width, width)
+                    for k in range(width):
+                        of_row[k] = share / O
                 for k in range(whole(n)):
-                    value, slope = output_loss(function, z[k], t[k], c)
-                    z[k], t[k] = value, slope * part[k]
+                    one, change = output_loss(function, z[k], t[k], c)
+                    value[k], slope[k] = one, change * shares[k]
                 for r in range(rows):
-                    total = 0.0
-                    for k in range(r * width, (r + 1) * width):
-                        total = plus(total, np.float64(z[k]))
+                    total, values = 0.0, part(value, r * width, width)
+                    for k in range(width):
+                        total = plus(total, np.float64(values[k]))
                     losses[first + r] += total
                 if present(dZ):
-                    put(dZ, lddZ, O, first * O + o, n, t, False)
+                    put(dZ, lddZ, O, first * O + o, n, slope, False)
         for r in range(B):
             losses[r] /= O
             if judges and present(hits):
@@ -239,8 +243,8 @@ def _wide(
     B: int,
     O: int,
 ) -> None:
-    z, t = local(Z, BLOCK), local(Z, BLOCK)
-    real = z.dtype.type
+    block, t, e = local(Z, BLOCK), local(Z, BLOCK), local(Z, BLOCK)
+    real = e.dtype.type
     keep, spread = real(1 - smoothing), real(smoothing / O)
     for r in range(B):
         label = -1 if present(T) else classes[r]
@@ -250,30 +254,31 @@ def _wide(
         for o in range(0, O, BLOCK):
             n = min(BLOCK, O - o)
             _targets(t, T, ldT, O, r, o, n, label)
-            get(z, Z, ldZ, O, r * O + o, n)
+            z = look(block, Z, ldZ, O, r * O + o, n)
             for k in range(n):
-                shifted, target = z[k] - largest, fma(t[k], keep, spread)
-                mass = plus(mass, np.float64(target))
-                inner = plus(inner, np.float64(target * shifted))
+                inner = plus(inner, np.float64(fma(t[k], keep, spread) * (z[k] - largest)))
+            if present(T):
+                for k in range(n):
+                    mass = plus(mass, np.float64(fma(t[k], keep, spread)))
             for k in range(whole(n)):
-                z[k] = exp(z[k] - largest)
+                e[k] = exp(z[k] - largest)
             for k in range(n):
-                total = plus(total, np.float64(z[k]))
+                total = plus(total, np.float64(e[k]))
             if present(dZ):
-                put(dZ, lddZ, O, r * O + o, n, z, False)
+                put(dZ, lddZ, O, r * O + o, n, e, False)
         if not present(T):
             mass = 1.0
         losses[r] = mass * log(total) - inner
         if present(dZ):
             share = factor * weights[r] if present(weight) else factor
-            scale, part = real(share * mass / total), real(share)
+            scale, much = real(share * mass / total), real(share)
             for o in range(0, O, BLOCK):
                 n = min(BLOCK, O - o)
                 _targets(t, T, ldT, O, r, o, n, label)
-                get(z, dZ, lddZ, O, r * O + o, n)
+                z = look(block, dZ, lddZ, O, r * O + o, n)
                 for k in range(whole(n)):
-                    z[k] = fma(z[k], scale, -fma(t[k], part * keep, part * spread))
-                put(dZ, lddZ, O, r * O + o, n, z, False)
+                    e[k] = fma(z[k], scale, -fma(t[k], much * keep, much * spread))
+                put(dZ, lddZ, O, r * O + o, n, e, False)
         if present(hits):
             wanted = _argmax(row(T, ldT, r, O), O) if present(T) else label
             right[r] = _argmax(score, O) == wanted
@@ -287,8 +292,9 @@ def _rows_argmax(found: Any, x: Any, largest: Any, R: int, O: int) -> None:
         found[r] = 0
     for j in range(O - 1, -1, -1):
         number = found.dtype.type(j)
+        column = part(x, j * R, R)
         for r in range(R):
-            found[r] = select(x[j * R + r] < largest[r], found[r], number)
+            found[r] = select(column[r] < largest[r], found[r], number)
 
 
 @numba.njit(**INLINED)  # type: ignore[untyped-decorator]
@@ -312,7 +318,7 @@ def _narrow(
 ) -> None:
     z, t = local(Z, TURNED), local(Z, TURNED)
     largest, guess, wanted = local(Z, ROWS), local(Z, ROWS), local(Z, ROWS)
-    scale, part = local(Z, ROWS), local(Z, ROWS)
+    scale, shares = local(Z, ROWS), local(Z, ROWS)
     total, mass = local(np.float64, ROWS), local(np.float64, ROWS)
     inner, share = local(np.float64, ROWS), local(np.float64, ROWS)
     real = z.dtype.type
@@ -334,22 +340,23 @@ def _narrow(
         for r in range(R):
             total[r] = mass[r] = inner[r] = share[r] = 0.0
         for j in range(O):
+            score, target = part(z, j * R, R), part(t, j * R, R)
             for r in range(R):
-                shifted, target = z[j * R + r] - largest[r], fma(t[j * R + r], keep, spread)
-                mass[r] += target
-                inner[r] += target * shifted
-                t[j * R + r] = target
+                score[r] -= largest[r]
+                target[r] = fma(target[r], keep, spread)
+                mass[r] += target[r]
+                inner[r] += target[r] * score[r]
             for r in range(R):
-                e = exp(z[j * R + r] - largest[r])
-                total[r] += e
-                z[j * R + r] = e
+                score[r] = exp(score[r])
+            for r in range(R):
+                total[r] += score[r]
         for r in range(rows):
             share[r] = factor * weights[first + r] if present(weight) else factor
         if not present(T):
             for r in range(R):
                 mass[r] = 1.0
         for r in range(R):
-            scale[r], part[r] = real(share[r] * mass[r] / total[r]), real(share[r])
+            scale[r], shares[r] = real(share[r] * mass[r] / total[r]), real(share[r])
             total[r] = mass[r] * log(total[r]) - inner[r]
         for r in range(rows):
             losses[first + r] = total[r]
@@ -357,8 +364,9 @@ def _narrow(
                 right[first + r] = guess[r] == wanted[r]
         if present(dZ):
             for j in range(O):
+                score, target = part(z, j * R, R), part(t, j * R, R)
                 for r in range(R):
-                    z[j * R + r] = fma(z[j * R + r], scale[r], -part[r] * t[j * R + r])
+                    score[r] = fma(score[r], scale[r], -shares[r] * target[r])
             turn_back(dZ, lddZ, first, rows, O, z)
 
 

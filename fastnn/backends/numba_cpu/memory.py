@@ -30,6 +30,7 @@ __all__ = [
     "local",
     "matrix",
     "null",
+    "part",
     "place",
     "plus",
     "pointer",
@@ -170,6 +171,21 @@ def row(typingctx: Any, place: Any, ld: Any, r: Any, n: Any) -> Any:
         return _array(context, builder, kind, data, [n])
 
     return kind(place, types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def part(typingctx: Any, array: Any, first: Any, n: Any) -> Any:
+    """Return n elements of an array from the first one on.
+
+    A loop counts from 0 over what it works on: of a sum such as ``first + k``, LLVM does not know
+    that it is not negative, and leaves such a loop as it is.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(array)(context, builder, args[0]).data
+        return _array(context, builder, array, builder.gep(data, [args[1]]), [args[2]])
+
+    return array(array, types.int64, types.int64), codegen
 
 
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]

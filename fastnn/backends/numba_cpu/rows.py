@@ -14,13 +14,23 @@ from fastnn.backends.numba_cpu.blocks import (
     NARROW,
     ROWS,
     TURNED,
-    get,
+    look,
     put,
     turn,
     turn_back,
     whole,
 )
-from fastnn.backends.numba_cpu.memory import INLINED, Reals, local, plus, rank, ranked, row, vector
+from fastnn.backends.numba_cpu.memory import (
+    INLINED,
+    Reals,
+    local,
+    part,
+    plus,
+    rank,
+    ranked,
+    row,
+    vector,
+)
 
 __all__ = [
     "gate_backward_beta",
@@ -51,8 +61,9 @@ def rows_max(largest: Any, x: Any, R: int, O: int) -> None:
     for r in range(R):
         largest[r] = ranked(rank(x[r]))
     for j in range(1, O):
+        column = part(x, j * R, R)
         for r in range(R):
-            largest[r] = ranked(max(rank(largest[r]), rank(x[j * R + r])))
+            largest[r] = ranked(max(rank(largest[r]), rank(column[r])))
 
 
 @numba.njit(**INLINED)  # type: ignore[untyped-decorator]
@@ -66,27 +77,29 @@ def _narrow_softmax(Y: Reals, ldY: int, X: Reals, ldX: int, B: int, O: int) -> N
         for r in range(R):
             total[r] = 0
         for j in range(O):
+            column = part(e, j * R, R)
             for r in range(R):
-                power = exp(e[j * R + r] - largest[r])
-                e[j * R + r] = power
-                total[r] += power
+                column[r] = exp(column[r] - largest[r])
+            for r in range(R):
+                total[r] += column[r]
         for j in range(O):
+            column = part(e, j * R, R)
             for r in range(R):
-                e[j * R + r] /= total[r]
+                column[r] /= total[r]
         turn_back(Y, ldY, first, rows, O, e)
 
 
 @numba.njit(**INLINED)  # type: ignore[untyped-decorator]
 def _wide_softmax(Y: Reals, ldY: int, X: Reals, ldX: int, B: int, O: int) -> None:
-    e = local(X, BLOCK)
+    block, e = local(X, BLOCK), local(X, BLOCK)
     for r in range(B):
         largest = row_max(row(X, ldX, r, O), O)
         total = e.dtype.type(0)
         for o in range(0, O, BLOCK):
             n = min(BLOCK, O - o)
-            get(e, X, ldX, O, r * O + o, n)
+            x = look(block, X, ldX, O, r * O + o, n)
             for k in range(whole(n)):
-                e[k] = exp(e[k] - largest)
+                e[k] = exp(x[k] - largest)
             for k in range(n):
                 total = plus(total, e[k])
             put(Y, ldY, O, r * O + o, n, e, False)
@@ -126,10 +139,11 @@ def softmax_backward(
             total = plus(total, dy[o] * y[o])
         for o in range(0, O, BLOCK):
             n = min(BLOCK, O - o)
+            value, slope, out = part(y, o, n), part(dy, o, n), part(dx, o, n)
             for k in range(n):
-                d[k] = y[o + k] * (dy[o + k] - total)
+                d[k] = value[k] * (slope[k] - total)
             for k in range(n):
-                dx[o + k] = dx[o + k] + d[k] if accumulate else d[k]
+                out[k] = out[k] + d[k] if accumulate else d[k]
 
 
 def layer_norm_forward(
@@ -254,8 +268,8 @@ def gate_backward_beta(
     dbeta (1), dY, U, V (B, O). Sets or adds to dbeta. A row is summed in float64, the rows one by
     one in the dtype of dbeta, so that it does not matter how rows are split between calls.
     """
-    result, z = vector(dbeta, 1), local(V, BLOCK)
-    real = z.dtype.type
+    result, block, factor = vector(dbeta, 1), local(V, BLOCK), local(V, BLOCK)
+    real = factor.dtype.type
     slope = real(beta)
     total = result[0] if accumulate else real(0)
     for r in range(B):
@@ -263,11 +277,12 @@ def gate_backward_beta(
         summed = 0.0
         for o in range(0, O, BLOCK):
             n = min(BLOCK, O - o)
-            get(z, V, ldV, O, r * O + o, n)
+            v = look(block, V, ldV, O, r * O + o, n)
             for k in range(whole(n)):
-                s = sigmoid(slope * z[k])
-                z[k] = z[k] * z[k] * s * (ONE - s)
+                s = sigmoid(slope * v[k])
+                factor[k] = v[k] * v[k] * s * (ONE - s)
+            slopes, values = part(dy, o, n), part(u, o, n)
             for k in range(n):
-                summed = plus(summed, np.float64(dy[o + k] * u[o + k] * z[k]))
+                summed = plus(summed, np.float64(slopes[k] * values[k] * factor[k]))
         total += real(summed)
     result[0] = total
