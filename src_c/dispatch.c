@@ -3,9 +3,7 @@
 
 #include <string.h>
 
-static bool always(void) {
-    return true;
-}
+static bool always(void) { return true; }
 
 /* The paths, the best first. */
 #ifdef __x86_64__
@@ -71,10 +69,6 @@ fnn_bfloat16 fnn_bfloat16_of(fnn_dtype dtype) {
     return (fnn_bfloat16){k->round_bfloat16, k->round_bfloat16, k->dense_forward};
 }
 
-const char *fnn_isa(void) {
-    return paths[chosen].name;
-}
+const char *fnn_isa(void) { return paths[chosen].name; }
 
-const char *fnn_isas(void) {
-    return &ALL(NAME)[2];
-}
+const char *fnn_isas(void) { return &ALL(NAME)[2]; }

@@ -32,13 +32,9 @@ void *fnn_alloc(int64_t count, int64_t size) {
     return aligned_alloc(CACHE_LINE, ((size_t)bytes / CACHE_LINE + 1) * CACHE_LINE);
 }
 
-void fnn_free(void *memory) {
-    free(memory);
-}
+void fnn_free(void *memory) { free(memory); }
 
-void fnn_alloc_fail_after(int64_t count) {
-    atomic_store(&countdown, count);
-}
+void fnn_alloc_fail_after(int64_t count) { atomic_store(&countdown, count); }
 
 void *fnn_carve(fnn_arena *arena, int64_t count, int64_t size) {
     int64_t bytes, end;

@@ -140,9 +140,7 @@ double fnn_gradients(fnn_run *run);
 /* Update the elements [offset, offset + N) of a parameter by their gradient g. */
 void fnn_update(const fnn_run *run, const fnn_parameter *p, int64_t offset, int64_t N, void *g);
 
-static inline int64_t fnn_least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
+static inline int64_t fnn_least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static inline const fnn_parameter *fnn_parameter_of(const fnn_run *run, const fnn_op *op,
                                                     int which) {

@@ -195,8 +195,20 @@ typedef enum {
     FNN_OP_BATCH_NORM, /* the same; states: running mean, running variance */
     FNN_OP_GATE,       /* inputs: value, gate; parameters: beta or -1, else constant */
     FNN_OP_ADD,
-    FNN_OP_CONCAT
+    FNN_OP_CONCAT,
+    FNN_OP_CUSTOM /* an activation of one's own */
 } fnn_op_kind;
+
+/* Functions of one's own, of all elements or rows of matrices: Y = f(X); dX = dY * f'(X), or added
+ * to what is there; the loss of every row, with its gradient as the kernel `loss` has it. */
+typedef void fnn_custom_forward(void *Y, int64_t ldY, const void *X, int64_t ldX, int64_t B,
+                                int64_t O);
+typedef void fnn_custom_backward(void *dX, int64_t lddX, const void *dY, int64_t lddY,
+                                 const void *X, int64_t ldX, int64_t accumulate, int64_t B,
+                                 int64_t O);
+typedef void fnn_custom_loss(double *row_loss, void *dZ, int64_t lddZ, const void *Z, int64_t ldZ,
+                             const void *T, int64_t ldT, const void *weight, double factor,
+                             int64_t B, int64_t O);
 
 typedef struct {
     fnn_op_kind kind;
@@ -206,6 +218,8 @@ typedef struct {
     int32_t parameters[2]; /* -1: none */
     int32_t states[2];     /* -1: none */
     fnn_function function;
+    fnn_custom_forward *forward;
+    fnn_custom_backward *backward;
     double constant;
     double momentum; /* of the running statistics of a batch norm */
     bool relu;       /* a dense op: the relu behind it is its own last touch */
@@ -233,6 +247,7 @@ typedef struct {
     int64_t state_size; /* of the flat vector of states */
     fnn_loss loss;
     double loss_constant;
+    fnn_custom_loss *custom_loss; /* NULL: none; else `loss` is one with the same hits */
     fnn_head head;
     bool couples_rows;       /* whether a batch norm ties the rows of a training batch together */
     bool limits_norms;       /* whether a parameter has a max_norm */

@@ -167,9 +167,7 @@ static int64_t take(_Atomic uint32_t *word, uint32_t flag) {
 }
 
 /* Share s of a job is the items from share_start(s) to before share_start(s + 1). */
-static int64_t share_start(const job *j, int s) {
-    return j->count * s / j->threads;
-}
+static int64_t share_start(const job *j, int s) { return j->count * s / j->threads; }
 
 /* Do items of all shares as long as there are any, the own share first. `first` is what the worker
  * got when it took its first item, or 0. */
@@ -259,13 +257,9 @@ static void start_workers(int wanted) {
 
 static _Atomic int limit; /* 0: none */
 
-void fnn_limit_threads(int threads) {
-    atomic_store(&limit, threads);
-}
+void fnn_limit_threads(int threads) { atomic_store(&limit, threads); }
 
-int fnn_thread_limit(void) {
-    return atomic_load(&limit);
-}
+int fnn_thread_limit(void) { return atomic_load(&limit); }
 
 fnn_pool *fnn_pool_begin(int threads) {
     uintptr_t nobody = 0;

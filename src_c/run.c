@@ -179,11 +179,15 @@ static void loss_of(const fnn_tile *tile) {
     const fnn_program *program = &e->program;
     const int64_t O = program->slots[program->op_count].width, first = tile->first;
     const fnn_batch targets = targets_of(run, first, tile->rows);
+    const fnn_matrix Z = tile->scores, none = {NULL, 0};
     fnn_matrix dZ = run->gradients[program->op_count];
     if (dZ.at) dZ = fnn_part(e, dZ, first, 0);
-    e->kernels->loss(run->row_loss + first, run->hits + first, dZ, tile->scores,
+    e->kernels->loss(run->row_loss + first, run->hits + first, program->custom_loss ? none : dZ, Z,
                      fnn_rows(targets.Y, O), targets.labels, targets.weight, program->loss,
                      program->loss_constant, run->factor, tile->rows, O);
+    if (program->custom_loss)
+        program->custom_loss(run->row_loss + first, dZ.at, dZ.ld, Z.at, Z.ld, targets.Y, O,
+                             targets.weight, run->factor, tile->rows, O);
 }
 
 /* Phase A: a tile of the chunk forward, its loss, and backward. */

@@ -15,8 +15,8 @@ import pytest
 # From the ground up: a floor, and the modules and packages (beside `fastnn.`) that live on it.
 FLOORS = {
     "describe": (
-        "activations checks configuration custom errors initializers layers losses metrics optimizers "
-        "schedules"
+        "activations checks configuration custom errors initializers layers losses metrics "
+        "optimizers schedules"
     ),
     "lay out": "program",
     "run": "backends",
@@ -29,7 +29,7 @@ FLOORS = {
 LEVEL = {name: n for n, names in enumerate(FLOORS.values()) for name in names.split()}
 
 # What all backends may share. Everything else in `backends` is a backend.
-SHARED_BY_BACKENDS = {"__init__", "base", "checked", "jit", "precision", "threads"}
+SHARED_BY_BACKENDS = {"__init__", "base", "checked", "customs", "jit", "precision", "threads"}
 
 # Imported with the package. Any other package waits until somebody asks for it, in a function; only
 # the file that exists for a package may have it at its head.

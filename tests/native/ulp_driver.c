@@ -38,9 +38,7 @@ static int has_avx2(void) {
 }
 #endif
 #if defined(WITH_base) || defined(WITH_neon)
-static int always(void) {
-    return 1;
-}
+static int always(void) { return 1; }
 #endif
 #ifdef WITH_base
 DECLARE(base)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn.backends.base import Backend, Batch, Executable, OptimizerState, aligned_zeros
+from fastnn.backends.customs import compile_customs
 from fastnn.optimizers import Optimizer
 from fastnn.program import Program
 
@@ -29,7 +30,7 @@ class NativeExecutable(Executable):
 
     def __init__(self, program: Program, dtype: np.dtype[Any], threads: int) -> None:
         super().__init__(program, dtype, threads)
-        self._engine = _core.Engine(program, dtype.name, threads)
+        self._engine = _core.Engine(program, dtype.name, threads, *compile_customs(self))
         self._fast = _core.FastRoad(self._engine, program, self.parameters, self.states)
         self._kept: tuple[object, Array, _core.FastRoad] = None, self.parameters, self._fast
 

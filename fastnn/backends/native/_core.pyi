@@ -23,7 +23,14 @@ def shuffle(
 ) -> None: ...
 
 class Engine:
-    def __init__(self, program: Program, dtype: str, threads: int) -> None: ...
+    def __init__(
+        self,
+        program: Program,
+        dtype: str,
+        threads: int,
+        activations: dict[str, Any] | None = None,
+        loss: Any = None,
+    ) -> None: ...
     def predict(self, parameters: Array, states: Array, X: Array, out: Array) -> None: ...
     def loss_and_gradient(
         self,

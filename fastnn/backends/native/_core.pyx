@@ -2,7 +2,7 @@
 """The door to the C core: sizes are checked here, the GIL is left, one function of C is called."""
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.string cimport memset
 
 from fastnn.backends.native.abi cimport *
@@ -94,11 +94,15 @@ cdef fnn_parameter _parameter(p) except *:
     )
 
 
-cdef fnn_op _op(op, fusion) except *:
+cdef fnn_op _op(op, fusion, custom) except *:
     cdef fnn_op flat
-    flat.kind = OPS[op.kind]
+    flat.kind = OPS[op.kind] if custom is None else FNN_OP_CUSTOM
+    cdef uintptr_t forward = 0 if custom is None else custom.forward
+    cdef uintptr_t backward = 0 if custom is None else custom.backward
+    flat.forward = <fnn_custom_forward *>forward
+    flat.backward = <fnn_custom_backward *>backward
     flat.output = op.output
-    flat.function = FUNCTIONS[op.function or "identity"]
+    flat.function = FUNCTIONS["identity" if custom is not None else op.function or "identity"]
     flat.constant = op.constant
     flat.momentum = op.momentum
     flat.relu, flat.masks = fusion.relu, fusion.masks
@@ -145,6 +149,10 @@ cdef class Engine:
     dtype : str
         ``"float32"`` or ``"float64"``: that of all real arrays of its calls, which are contiguous.
     threads : int
+    activations : dict of str to CompiledActivation
+        Those of the Program that are somebody's own.
+    loss : CompiledLoss or None
+        The loss, where it is somebody's own.
 
     Raises
     ------
@@ -155,10 +163,13 @@ cdef class Engine:
     cdef fnn_engine *engine
     cdef _Memory slots, parameters, ops, states, blocks
     cdef fnn_dtype dtype
+    cdef object customs
     cdef bint takes_labels
     cdef int64_t inputs, outputs, size, state_size
 
-    def __cinit__(self, program, str dtype, int threads):
+    def __cinit__(self, program, str dtype, int threads, activations=None, loss=None):
+        activations = activations or {}
+        self.customs = activations, loss  # who owns the code
         planned = plan(program, 4 if dtype == "float32" else 8)
         self.slots = _Memory(len(program.slots), sizeof(fnn_slot))
         self.parameters = _Memory(len(program.parameters), sizeof(fnn_parameter))
@@ -170,11 +181,14 @@ cdef class Engine:
         for n, parameter in enumerate(program.parameters):
             (<fnn_parameter *>self.parameters.at)[n] = _parameter(parameter)
         for n, (op, fusion) in enumerate(zip(program.ops, planned.fusions)):
-            (<fnn_op *>self.ops.at)[n] = _op(op, fusion)
+            custom = activations.get(op.function) if op.kind == "activation" else None
+            (<fnn_op *>self.ops.at)[n] = _op(op, fusion, custom)
         for n, state in enumerate(program.states):
             (<fnn_state *>self.states.at)[n] = fnn_state(length=state.length, offset=state.offset)
         for n, block in enumerate(planned.blocks):
             (<fnn_block *>self.blocks.at)[n] = _block(block)
+        targets = program.loss.targets
+        cdef uintptr_t rows = 0 if loss is None else loss.rows
         cdef fnn_program flat = fnn_program(
             slots=<const fnn_slot *>self.slots.at,
             parameters=<const fnn_parameter *>self.parameters.at,
@@ -188,8 +202,9 @@ cdef class Engine:
             block_count=len(planned.blocks),
             size=program.size,
             state_size=program.state_size,
-            loss=LOSSES[program.loss.loss],
+            loss=LOSSES[program.loss.loss] if loss is None else LOSS_OF_TARGETS[targets],
             loss_constant=program.loss.constant,
+            custom_loss=<fnn_custom_loss *>rows,
             head=HEADS[program.loss.head],
             couples_rows=planned.couples_rows,
             limits_norms=planned.limits_norms,

@@ -23,7 +23,7 @@ cdef extern from "fastnn.h" nogil:
 
     ctypedef enum fnn_op_kind:
         FNN_OP_DENSE, FNN_OP_ACTIVATION, FNN_OP_SOFTMAX, FNN_OP_DROPOUT, FNN_OP_LAYER_NORM
-        FNN_OP_BATCH_NORM, FNN_OP_GATE, FNN_OP_ADD, FNN_OP_CONCAT
+        FNN_OP_BATCH_NORM, FNN_OP_GATE, FNN_OP_ADD, FNN_OP_CONCAT, FNN_OP_CUSTOM
 
     ctypedef enum fnn_optimizer_kind:
         FNN_SGD, FNN_ADAM, FNN_RMSPROP, FNN_ADAGRAD, FNN_NADAM, FNN_LION
@@ -124,6 +124,14 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fnn_state:
         int64_t length, offset
 
+    ctypedef void fnn_custom_forward(void *, int64_t, const void *, int64_t, int64_t,
+                                     int64_t) noexcept nogil
+    ctypedef void fnn_custom_backward(void *, int64_t, const void *, int64_t, const void *,
+                                      int64_t, int64_t, int64_t, int64_t) noexcept nogil
+    ctypedef void fnn_custom_loss(double *, void *, int64_t, const void *, int64_t, const void *,
+                                  int64_t, const void *, double, int64_t,
+                                  int64_t) noexcept nogil
+
     ctypedef struct fnn_op:
         fnn_op_kind kind
         int32_t inputs[2]
@@ -132,6 +140,8 @@ cdef extern from "fastnn.h" nogil:
         int32_t parameters[2]
         int32_t states[2]
         fnn_function function
+        fnn_custom_forward *forward
+        fnn_custom_backward *backward
         double constant, momentum
         bint relu, masks, done_forward, done_backward
 
@@ -149,6 +159,7 @@ cdef extern from "fastnn.h" nogil:
         int64_t size, state_size
         fnn_loss loss
         double loss_constant
+        fnn_custom_loss *custom_loss
         fnn_head head
         bint couples_rows, limits_norms
         int32_t buffers

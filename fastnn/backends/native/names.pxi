@@ -29,6 +29,13 @@ LOSSES = {
     "poisson": FNN_POISSON,
     "hinge": FNN_HINGE,
 }
+# Of a loss of one's own: the loss that counts the same outputs as right.
+LOSS_OF_TARGETS = {
+    "values": FNN_MSE,
+    "counts": FNN_MSE,
+    "probabilities": FNN_BINARY_CROSS_ENTROPY,
+    "signs": FNN_HINGE,
+}
 HEADS = {
     "identity": FNN_HEAD_IDENTITY,
     "softmax": FNN_HEAD_SOFTMAX,
