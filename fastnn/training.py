@@ -206,15 +206,14 @@ class _Passes:
         self.losses, self.hits = np.empty(self.steps), np.empty(self.steps)
         self.shares = np.empty(0)
         # Kept for the one case that the backend cannot undo: an update that itself overflowed.
-        self.finite = np.empty_like(executable.parameters), np.empty_like(executable.states)
+        self.finite: Any = None
 
     def begin(self) -> None:
         """Make ready for the next epoch, or for what is left of one that was broken off."""
         self.first = self.done = self.done % self.steps
         if self.shuffle:
             self.executable.draw_order(self.order, self.seed, self.state.epochs)
-        parameters, states = self.finite
-        parameters[...], states[...] = self.executable.parameters, self.executable.states
+        self.finite = self.executable.keep(self.finite)
         self.run.epoch = self.state.epochs + 1
 
     def run_all(self, callbacks: Sequence[Callback]) -> dict[str, float] | None:
@@ -275,7 +274,7 @@ class _Passes:
                 state.epochs, state.cursor = state.epochs + 1, (0, 0, 0)
                 state.optimizer.epochs += 1
             self.run.step = state.optimizer.step
-        if taken < count or not _is_finite(self.executable, state.optimizer):
+        if taken < count or not self.executable.is_finite(state.optimizer):
             loss = float(self.losses[min(self.done, self.steps - 1)])
             _keep_finite(self.executable, state.optimizer, self.finite)
             raise _failure(self.executable, state.optimizer, self.run.epoch, loss)
@@ -310,11 +309,10 @@ def take_step(executable: Executable, state: TrainingState, batch: Batch, seed: 
     loss, share = np.empty(1), np.empty(1)
     optimizer = state.optimizer
     rate = np.array([optimizer.next_rate()])
-    finite = executable.parameters.copy(), executable.states.copy()
+    finite = executable.keep()
     taken = executable.run_steps(batch, None, len(batch), optimizer, rate, seed, loss, share)
-    if not taken or not _is_finite(executable, optimizer):
-        executable.parameters[...], executable.states[...] = finite
-        executable.changed()
+    if not taken or not executable.is_finite(optimizer):
+        executable.go_back(finite)
         _keep_moments(executable, optimizer)
         raise _failure(executable, optimizer, state.epochs + 1, float(loss[0]))
     return float(loss[0])
@@ -341,17 +339,10 @@ def try_step(
     return loss
 
 
-def _is_finite(executable: Executable, state: OptimizerState) -> bool:
-    """Tell whether all that training changes is finite: a mean square overflows before the rest."""
-    vectors = executable.parameters, executable.states, state.moments
-    return all(map(executable.all_finite, vectors))
-
-
 def _keep_finite(executable: Executable, state: OptimizerState, finite: Any) -> None:
     """Go back to what was kept where the current parameters or states are not finite."""
     if not all(map(executable.all_finite, (executable.parameters, executable.states))):
-        executable.parameters[...], executable.states[...] = finite
-        executable.changed()
+        executable.go_back(finite)
     _keep_moments(executable, state)
 
 

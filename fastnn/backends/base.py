@@ -196,6 +196,22 @@ class Executable(ABC):
         """Tell whether parameters, states or moments are finite."""
         return bool(np.isfinite(vector).all())
 
+    def is_finite(self, state: OptimizerState) -> bool:
+        """Tell whether all that training changes is finite: a mean square overflows first."""
+        vectors = self.parameters, self.states, state.moments
+        return all(map(self.all_finite, vectors))
+
+    def keep(self, kept: Any = None) -> Any:
+        """Return parameters and states for `go_back`, in the memory of what was `kept` before."""
+        parameters, states = kept or (np.empty_like(self.parameters), np.empty_like(self.states))
+        parameters[...], states[...] = self.parameters, self.states
+        return parameters, states
+
+    def go_back(self, kept: Any) -> None:
+        """Put back the parameters and states that `keep` returned."""
+        self.parameters[...], self.states[...] = kept
+        self.changed()
+
     def draw_order(self, order: npt.NDArray[np.int64], seed: int, epoch: int) -> None:
         """Set the order of rows in an epoch: a pure function of its length, the seed and the epoch.
 

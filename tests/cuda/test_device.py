@@ -49,12 +49,25 @@ def uploads(monkeypatch):
     return shapes
 
 
-def test_a_fit_uploads_its_data_once(cuda, uploads):
+def fetched_by(names, on_host):
+    """Return a way to get a mirror's array that notes when it is fetched from the device."""
+
+    def noted(self):
+        if self._current == "there":
+            names.append(self._here.shape)
+        return on_host(self)
+
+    return noted
+
+
+def test_a_fit_uploads_its_data_once_and_fetches_no_weights(cuda, uploads, monkeypatch):
     X = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
     y, weight = np.arange(7) % 2, np.linspace(1, 2, 7, dtype=np.float32)
     validation = (X[:3] + 1, y[:3])
     net = fn.Network([fn.Dense(2, "softmax")], input_size=3, backend="cuda")
     uploads.clear()
+    fetched = []
+    monkeypatch.setattr(module.Mirror, "on_host", fetched_by(fetched, module.Mirror.on_host))
     net.fit(
         X,
         y,
@@ -69,6 +82,7 @@ def test_a_fit_uploads_its_data_once(cuda, uploads):
     assert uploads.count((3, 3)) == 1
     assert uploads.count((P,)) == 1  # the first weights
     assert not [shape for shape in uploads if shape[0] == "sent"]
+    assert fetched == []
     net.fit(X, y, epochs=1, batch_size=4, progress=False)
     assert uploads.count((7, 3)) == 2  # another batch, which may hold other numbers
     assert uploads.count((P,)) == 1
@@ -255,13 +269,12 @@ net.train_batch(X, X)
 child = os.fork()
 if child == 0:
     told = []
-    for call in (lambda: net.predict(X), lambda: net.train_batch(X, X)):
+    for call in (lambda: net.predict(X), lambda: net.train_batch(X, X), lambda: net.parameters):
         try:
             call()
         except BackendUnavailable as error:
             told.append("'spawn'" in str(error))
-    net.save("kept.safetensors")  # what was here is still here
-    os._exit(0 if told == [True] * 2 else 1)
+    os._exit(0 if told == [True] * 3 else 1)
 assert os.waitpid(child, 0)[1] == 0
 assert net.train_batch(X, X) > 0
 """
@@ -283,3 +296,19 @@ def test_a_process_without_a_device_says_why(cuda, monkeypatch):
         fn.Network([fn.Dense(2)], input_size=2, backend="cuda")
     with pytest.raises(BackendUnavailable, match="finds no GPU"):
         Walk(SMALL, cuda, SGD(0.1))
+
+
+def test_an_update_that_overflows_is_undone_on_the_device(cuda):
+    net = fn.Network([fn.Dense(2)], input_size=2, backend="cuda", optimizer=SGD(1e30))
+    X = np.array([[1.0, 2], [3, 5]], np.float32)
+    net.train_batch(X, net.predict(X))  # nothing to learn
+    before = net.parameters_vector
+    with pytest.raises(fn.errors.DivergenceError):
+        net.train_batch(X, 1e9 * X)
+    assert net.parameters_vector.tobytes() == before.tobytes()
+    with pytest.raises(fn.errors.DivergenceError):
+        net.fit(X, 1e9 * X, epochs=3, batch_size=2, progress=False)
+    assert np.isfinite(net.parameters_vector).all()
+    net.optimizer = SGD(1e-3)
+    net.parameters_vector = np.zeros(6)
+    assert net.train_batch(X, X) > 0

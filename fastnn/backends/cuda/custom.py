@@ -120,7 +120,7 @@ class ElementLoss:
 
 def _functions(definition: Any, dtype: np.dtype[Any]) -> tuple[Any, Any]:
     """Return function and derivative as device functions."""
-    translator = Translator(_library(dtype.type), dtype.name, device_function)
+    translator = Translator(_library(dtype.name), dtype.name, device_function)
     pair = []
     for function in (definition.function, definition.derivative):
         plain = getattr(function, "py_func", function)
@@ -145,8 +145,9 @@ def _of_one(name: str, real: Any) -> Any:
 
 
 @functools.cache
-def _library(real: Any) -> dict[str, Any]:
+def _library(dtype: str) -> dict[str, Any]:
     """Return what takes the place of functions of NumPy, math and scipy.special, by their names."""
+    real: Any = np.dtype(dtype).type
     found = {name: _of_one(name, real) for name in (*OF_ONE, *TESTS)}
     found |= {function.__name__: device_function(function) for function in _of_more(real)}
     found["expit"], found["ndtr"] = _sigmoid(real), _normal_cdf(real)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn.backends.base import Batch, Executable, OptimizerState
+from fastnn.backends.base import Batch, OptimizerState
 from fastnn.backends.cuda import cublas, graphs, target
 from fastnn.backends.cuda.device import elementwise, step
 from fastnn.backends.cuda.device.matrix import Matrix
@@ -19,6 +18,7 @@ from fastnn.backends.cuda.memory import Device
 from fastnn.backends.cuda.mirror import DeviceState, Mirror
 from fastnn.backends.cuda.passes import Network, Pass
 from fastnn.backends.cuda.products import Products
+from fastnn.backends.cuda.remembered import OnDevice
 from fastnn.backends.cuda.room import Room
 from fastnn.backends.cuda.source import Rows
 from fastnn.backends.cuda.steps import Groups, Queue, Recipe, Run, clock_at
@@ -36,17 +36,10 @@ Array = npt.NDArray[Any]
 RECIPES = 4
 
 
-class CudaExecutable(Executable):
-    """A Program run by kernels on the GPU; what the methods promise stands in the base class.
-
-    Parameters, moments and data stay on the device. The arrays `parameters` and `states` are
-    brought up to date when they are asked for: whoever kept one over a call of `run_steps` asks for
-    it again. Views that were lent are brought up to date at once.
-    """
+class CudaExecutable(OnDevice):
+    """A Program run by kernels on the GPU; what the methods promise stands in the base class."""
 
     def __init__(self, program: Program, dtype: np.dtype[Any], threads: int) -> None:
-        self._device = Device()
-        self._lock = threading.RLock()
         super().__init__(program, dtype, threads)
         self._plan = plan(program, dtype.itemsize)
         library = None if target.SIMULATED else cublas.find_library()
@@ -74,47 +67,14 @@ class CudaExecutable(Executable):
         loss = self.custom_loss
         return found, None if loss is None else custom.ElementLoss(loss, self.dtype)
 
-    # -- vectors ----------------------------------------------------------------------------------
-
-    @property
-    def parameters(self) -> Array:
-        """The flat vector, up to date."""
-        return self._weights.on_host()
-
-    @parameters.setter
-    def parameters(self, vector: Array) -> None:
-        self._weights = Mirror(self._device, vector)
-
-    @property
-    def states(self) -> Array:
-        """The flat vector of states, up to date."""
-        return self._statistics.on_host()
-
-    @states.setter
-    def states(self, vector: Array) -> None:
-        self._statistics = Mirror(self._device, vector)
-
-    def changed(self) -> None:
-        """Note that the parameters here are others now."""
-        super().changed()
-        self._weights.written_here()
-
-    def new_state(self, optimizer: Optimizer) -> OptimizerState:
-        """Return the state of an optimizer that has taken no step."""
-        moments = np.zeros((optimizer.moment_count, self.program.size), self.dtype)
-        return DeviceState(optimizer, moments, self._device)
-
     def _network(self, rounded: Any = None) -> Network:
         """Return the network with its vectors up to date on the device."""
-        self._device.check()
-        # Nobody says when he writes into a view that was lent, or into the states.
         return Network(
             self.program,
             self._plan,
             self._products,
             self._custom,
-            self._weights.on_device(fresh=self._lent() is not None),
-            self._statistics.on_device(fresh=True),
+            *self._vectors(),
             self._constants,
             rounded,
         )
@@ -342,16 +302,6 @@ class CudaExecutable(Executable):
             rows.recipes.clear()
         rows.recipes[key] = told, recipe
         return recipe
-
-    def _moved(self) -> None:
-        """Note what steps have changed on the device."""
-        super().changed()
-        self._weights.written_there()
-        if self._lent() is not None:
-            self._weights.on_host()
-        if self.program.state_size:
-            self._statistics.written_there()
-            self._statistics.on_host()
 
 
 def _mirror_of(state: OptimizerState, device: Device) -> Mirror:

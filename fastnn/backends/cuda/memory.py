@@ -130,6 +130,10 @@ class Device:
         if flat.size:
             there[: flat.size].copy_to_device(flat, stream=self._stream)
 
+    def copy(self, there: Any, source: Any) -> None:
+        """Copy one array of the device into another of the same length."""
+        there.copy_to_device(source, stream=self._stream)
+
     def send(self, there: Any, pinned: Array, free: Any) -> None:
         """Copy a pinned array beside what runs on the stream.
 

@@ -31,6 +31,16 @@ class Mirror:
         self._there: Any = None
         self._current = "here"  # or "there", or "both"
 
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self._here.size
+
+    @property
+    def is_here(self) -> bool:
+        """Whether only the array here is up to date."""
+        return self._current == "here"
+
     def on_device(self, fresh: bool = False) -> Any:
         """Return the array on the device, up to date.
 
