@@ -121,11 +121,14 @@ class Kernel:
     ----------
     function : callable
         A kernel in the part of Python that all targets know.
+    registers : int, optional
+        The most that a thread may use.
     """
 
-    def __init__(self, function: Callable[..., None]) -> None:
+    def __init__(self, function: Callable[..., None], registers: int | None = None) -> None:
         self.function = function
-        self._dispatcher = cuda.jit(function)
+        options = {} if SIMULATED or registers is None else {"max_registers": registers}
+        self._dispatcher = cuda.jit(function, **options)
         self._configured: dict[Any, Any] = {}
 
     def launch(

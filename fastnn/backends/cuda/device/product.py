@@ -64,6 +64,16 @@ def _tile(M: int, N: int) -> Tile:
     return next((tile for tile in TILES if tile.blocks(M, N) >= ENOUGH), TILES[-1])
 
 
+# Of a thread, so that two such blocks fit into a multiprocessor, which has 65536.
+REGISTERS = 128
+
+
+# Functions short enough to stand in the code for every element that a thread holds. Longer ones
+# would keep the loops over these from being unrolled, and what is indexed by a loop is in no
+# register: a thread takes its elements through them once they are stored.
+SHORT = ("identity", "heaviside", "relu", "leaky_relu")
+
+
 class Form(NamedTuple):
     """What is compiled into a product: no choice is left inside of the loops.
 
@@ -99,7 +109,7 @@ def _product(real: Any, tile: Tile, form: Form) -> Kernel:
     X, Y = tile.block
     THREADS = X * Y
     LEFT, RIGHT, BIAS, _, MASK, SUMS, ACCUMULATE = form
-    MASKED = bool(MASK)
+    MASKED, LATER = bool(MASK), form.function not in SHORT
     f, df = value(form.function, real), slope(MASK or "identity", real)
     zero = real(0)
     # Threads that load a tile stand along what is contiguous in memory: so many in a line.
@@ -167,14 +177,20 @@ def _product(real: Any, tile: Tile, form: Form) -> Kernel:
                         z += C[r * ldC + o]
                     if MASKED:
                         z *= df(Z[r * ldZ + o], Z[r * ldZ + o], c)
-                    C[r * ldC + o] = f(z, c)
+                    C[r * ldC + o] = z if LATER else f(z, c)
+        if LATER:
+            for i in range(m):
+                for j in range(n):
+                    r, o = row + y + i * Y, column + x + j * X
+                    if r < M and o < N:
+                        C[r * ldC + o] = f(C[r * ldC + o], c)
         if SUMS and y == 0 and cuda.blockIdx.y == 0:
             for j in range(n):
                 o = column + x + j * X
                 if o < N:
                     S[o] = S[o] + sums[j] if ACCUMULATE else sums[j]
 
-    return Kernel(product)
+    return Kernel(product, REGISTERS)
 
 
 def _launch(
