@@ -25,6 +25,7 @@ __all__ = [
     "constant",
     "exponent",
     "fma",
+    "has",
     "inlined",
     "is_double",
     "larger",
@@ -58,11 +59,17 @@ INLINE = {
 
 TRIPLE, _CPU, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
 
+
+def has(feature: str) -> bool:
+    """Tell whether LLVM may use a feature of the processor, by its name there."""
+    return f"+{feature}," in f"{_FEATURES},"
+
+
 # Whether the processor multiplies and adds in one instruction, rounding once.
-FUSED = "+fma," in f"{_FEATURES}," or TRIPLE.startswith(("aarch64", "arm64"))
+FUSED = has("fma") or TRIPLE.startswith(("aarch64", "arm64"))
 
 # Whether it has vectors of 64 bytes.
-WIDE = "+avx512f," in f"{_FEATURES},"
+WIDE = has("avx512f")
 
 # Whether it scales by powers of two in one instruction, and LLVM knows.
 SCALES = WIDE and binding.llvm_version_info >= (20, 0, 0)

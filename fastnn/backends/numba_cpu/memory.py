@@ -39,6 +39,7 @@ __all__ = [
     "rank",
     "ranked",
     "row",
+    "unsigned",
     "vector",
 ]
 
@@ -136,6 +137,16 @@ def place(typingctx: Any, place: Any, n: Any) -> Any:
         return builder.gep(args[0], [args[1]])
 
     return place(place, types.int64), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def unsigned(typingctx: Any, a: Any, b: Any) -> Any:
+    """Return a // b of whole numbers that are not negative; b is not 0, and nothing asks."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.udiv(*args)
+
+    return types.int64(types.int64, types.int64), codegen
 
 
 @intrinsic  # type: ignore[untyped-decorator]

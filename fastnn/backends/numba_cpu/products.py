@@ -1,23 +1,41 @@
 """How kernels call the matrix product and the transpose: by the names of symbols.
 
 So these are compiled once for all kernels. Which one a kernel calls says the width of its vectors
-in bytes; 0 stands for plain loops.
+in bytes, 64, 32 or 16; 0 stands for plain loops. The processor has one that suits it best; the
+environment variable FASTNN_NUMBA_VECTOR, read when this module is imported, asks for another one.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 from numba import types
 from numba.extending import intrinsic
 
-from fastnn.backends.numba_cpu import plain
+from fastnn.backends.jit.instructions import has
+from fastnn.backends.numba_cpu import panels, plain
 from fastnn.backends.numba_cpu.blocks import by_symbol
 
 __all__ = ["VECTOR", "block_columns", "product", "shared", "transpose"]
 
-VECTOR = "0"
+WIDTHS = ("64", "32", "16", "0")
+
+
+def _width() -> str:
+    """Return the bytes of the vectors that suit the processor, or that are asked for."""
+    asked = os.environ.get("FASTNN_NUMBA_VECTOR", "")
+    if asked and asked not in WIDTHS:
+        raise ImportError(f"FASTNN_NUMBA_VECTOR is {asked!r}, expected one of {', '.join(WIDTHS)}")
+    if asked:
+        return asked
+    if has("avx512f"):
+        return "64"
+    return "32" if has("avx2") and has("fma") else "16"
+
+
+VECTOR = _width()
 
 
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
@@ -50,4 +68,7 @@ def block_columns(width: str) -> int:
 
 def shared(width: str) -> dict[str, Callable[..., Any]]:
     """Return the functions that have to be there, by the names of their symbols."""
-    return {f"product_{width}": plain.product, f"transpose_{width}": plain.transpose}
+    functions = plain.product, plain.transpose
+    if width != "0":
+        functions = panels.product(width), panels.transpose(width)
+    return dict(zip((f"product_{width}", f"transpose_{width}"), functions, strict=True))
