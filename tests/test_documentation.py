@@ -49,7 +49,7 @@ def modules():
 
 def test_there_is_something_to_read():
     assert {page.name for page in PAGES} == {
-        *("README.md", "architecture.md", "benchmarks.md", "data.md", "decisions.md"),
+        *("README.md", "architecture.md", "benchmarks.md", "cuda.md", "data.md", "decisions.md"),
         *("model-files.md", "reference.md", "vecmath.md"),
     }
     assert {example.stem for example in EXAMPLES} == {

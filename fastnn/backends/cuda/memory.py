@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -59,23 +59,22 @@ class Device:
     """
 
     def __init__(self) -> None:
-        self.check()
+        reason = target.why_not()
+        if reason is not None:
+            raise BackendUnavailable(f"the backend 'cuda' is not available: {reason}")
         self._process = os.getpid()
         self.stream, self._copies = target.cuda.stream(), target.cuda.stream()
 
     def check(self) -> None:
-        """Make sure that this process can use the GPU.
+        """Make sure that this process may use the GPU.
 
         Raises
         ------
         BackendUnavailable
-            When there is none, or in a child that was forked after the GPU was used.
+            In a child that was forked after the GPU was used.
         """
-        if os.getpid() != getattr(self, "_process", os.getpid()):
+        if os.getpid() != self._process:
             raise BackendUnavailable(target.FORKED)
-        reason = target.why_not()
-        if reason is not None:
-            raise BackendUnavailable(f"the backend 'cuda' is not available: {reason}")
 
     @property
     def handle(self) -> int:
@@ -182,7 +181,7 @@ class Device:
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
         """Keep the target from freeing memory for a while, as when launches are recorded."""
-        with target.cuda.defer_cleanup():
+        with getattr(target.cuda, "defer_cleanup", nullcontext)():
             yield
 
     # The simulator has streams, but does not take them everywhere.
