@@ -23,7 +23,7 @@ from numba.core.errors import NumbaWarning
 
 from fastnn.backends.jit.instructions import FASTMATH, inlined
 from fastnn.backends.jit.library import library
-from fastnn.backends.jit.memory import get, held, local, put, there
+from fastnn.backends.jit.memory import get, held, local, loop, put, there
 from fastnn.backends.jit.translate import Refused, Translator
 from fastnn.errors import CompilationError
 
@@ -205,22 +205,34 @@ def _with_defaults(function: Any, arguments: int) -> Any:
 def _compile_activation(custom: Custom, dtype: str) -> CompiledActivation:
     f, slope = _compile_scalars(custom, dtype, 1)
 
+    @inlined
+    def set_value(o: Any, at: Any) -> None:
+        Y, y, X, x = at
+        put(Y, y + o, f(get(X, x + o)))
+
+    @inlined
+    def set_slope(o: Any, at: Any) -> None:
+        dX, dx, dY, dy, X, x = at
+        put(dX, dx + o, get(dY, dy + o) * slope(get(X, x + o)))
+
+    @inlined
+    def add_slope(o: Any, at: Any) -> None:
+        dX, dx, dY, dy, X, x = at
+        put(dX, dx + o, held(dX, dx + o) + get(dY, dy + o) * slope(get(X, x + o)))
+
     def forward(Y: Any, ldY: Any, X: Any, ldX: Any, B: Any, O: Any) -> None:
         for r in range(B):
-            for o in range(O):
-                put(Y, r * ldY + o, f(get(X, r * ldX + o)))
+            loop(O, set_value, (Y, r * ldY, X, r * ldX))
 
     def backward(
         dX: Any, lddX: Any, dY: Any, lddY: Any, X: Any, ldX: Any, accumulate: Any, B: Any, O: Any
     ) -> None:
         for r in range(B):
+            at = dX, r * lddX, dY, r * lddY, X, r * ldX
             if accumulate:
-                for o in range(O):
-                    d = get(dY, r * lddY + o) * slope(get(X, r * ldX + o))
-                    put(dX, r * lddX + o, held(dX, r * lddX + o) + d)
+                loop(O, add_slope, at)
             else:
-                for o in range(O):
-                    put(dX, r * lddX + o, get(dY, r * lddY + o) * slope(get(X, r * ldX + o)))
+                loop(O, set_slope, at)
 
     reals, n = types.CPointer(getattr(types, dtype)), types.int64
     codes = (

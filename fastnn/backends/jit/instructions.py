@@ -35,6 +35,7 @@ __all__ = [
     "polynomial",
     "power",
     "root",
+    "roughly_inverse",
     "scale_by",
     "select",
     "smaller",
@@ -341,5 +342,18 @@ def upper_half(typing: Any, x: Any) -> Any:
         mask = ir.Constant(integer, -1 << (MANTISSA_BITS[bits_of(value.type)] + 2) // 2)
         upper = builder.and_(builder.bitcast(value, integer), mask)
         return builder.bitcast(upper, value.type)
+
+    return x(x), emitted(emit)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def roughly_inverse(typing: Any, x: Any) -> Any:
+    """Return 1 / x for a normal x > 0, to one in twenty: as logarithms, bits only change sign."""
+
+    def emit(builder: Any, value: Any) -> Any:
+        integer = integer_of(value.type)
+        bits = 0x7EF311C7 if bits_of(value.type) == 32 else 0x7FDE6238502484BA
+        inverse = builder.sub(ir.Constant(integer, bits), builder.bitcast(value, integer))
+        return builder.bitcast(inverse, value.type)
 
     return x(x), emitted(emit)

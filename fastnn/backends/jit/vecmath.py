@@ -25,6 +25,7 @@ from fastnn.backends.jit.instructions import (
     mantissa,
     polynomial,
     power,
+    roughly_inverse,
     scale_by,
     select,
     smaller,
@@ -60,6 +61,7 @@ ONE = np.float32(1)
 TWO = np.float32(2)
 FIVE_HALVES = np.float32(2.5)
 FORTY = np.float32(40)
+LARGE = np.float32(2.0**60)
 INFINITY = np.float32(np.inf)
 NAN = np.float32(np.nan)
 
@@ -212,7 +214,9 @@ def log1p(x: Any) -> Any:
     u = ONE + x
     k = exponent(u)
     near = k == ZERO
-    lost = select(x > ONE, ONE - (u - x), x - (u - ONE)) / u
+    # Of what u lost to rounding a few digits will do: 1 / u is right to one in twenty.
+    lost = select(x > ONE, ONE - (u - x), x - (u - ONE))
+    lost *= roughly_inverse(smaller(LARGE, u))
     low = fma(k, constant(x, "LN2_LOW"), select(near, ZERO, lost))
     y = k * constant(x, "LN2_HIGH") + log_near_one(select(near, x, mantissa(u) - ONE), low)
     return with_sign(_log_ends(u, y), x)
