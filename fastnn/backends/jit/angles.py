@@ -8,20 +8,14 @@ several numbers, as vector libraries of C do, it calls that. `sin` and `cos` are
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
-import numba
-import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba.extending import intrinsic
 
 from fastnn.backends.jit import coefficients
 from fastnn.backends.jit.instructions import (
     FUSED,
-    INLINE,
     WIDE,
     bits_of,
     call,
@@ -29,8 +23,6 @@ from fastnn.backends.jit.instructions import (
     fused,
     horner,
     integer_of,
-    like,
-    magnitude,
     number,
 )
 
@@ -42,9 +34,9 @@ HALF_PI = coefficients.HALF_PI if FUSED else coefficients.SHORT_HALF_PI
 # The vectors that LLVM may take: the widest, or the next.
 BYTES = (64, 32) if WIDE else (32, 16)
 
-# What LLVM is told of `sin` and `cos` as functions of C: they do nothing but compute.
-PURE = ("nounwind", "willreturn", "memory(none)")
-OPTIONS = {key: value for key, value in INLINE.items() if key != "forceinline"}
+# What LLVM is told of `sin` and `cos`: they do nothing but compute. Put in their place before there
+# are vectors, they would be a branch.
+PURE = ("noinline", "nounwind", "willreturn", "memory(none)")
 
 
 def _emit_near(builder: Any, x: Any, turns: int) -> Any:
@@ -101,56 +93,53 @@ def near_cos(typing: Any, x: Any) -> Any:
     return x(x), emitted(lambda builder, value: _emit_near(builder, value, 1))
 
 
-def _anywhere(name: str, near: Any, far: Callable[[float], float], turns: int) -> Any:
-    """Return the function for any argument."""
+def _anywhere(name: str, turns: int) -> Any:
+    """Return the function for any argument: a call in compiled code, of what stands beside it."""
 
-    def one(x: Any) -> Any:
-        return like(x, far(np.float64(x))) if magnitude(x) > limit(x) else near(x)
-
-    kept = []  # what is compiled lives as long as this process
-
-    @cache
-    def symbol(real: Any) -> str:
-        """Compile it for a dtype as a function of C, and tell LLVM where it is."""
-        code = numba.cfunc(real(real), **OPTIONS)(one)
-        kept.append(code)
-        binding.add_symbol(f"fastnn_{name}_{real}", code.address)
-        return f"fastnn_{name}_{real}"
-
-    def generate(builder: Any, x: Any, real: Any) -> Any:
-        function = _declared(builder.module, symbol(real), x.type, turns)
-        return builder.call(function, [x])
+    def emit(builder: Any, x: Any) -> Any:
+        return builder.call(_defined(builder.module, name, x.type, turns), [x])
 
     @intrinsic  # type: ignore[untyped-decorator]
     def called(typing: Any, x: Any) -> Any:
-        return x(x), emitted(lambda builder, value: generate(builder, value, x))
+        return x(x), emitted(emit)
 
     return called
 
 
-def _declared(module: Any, name: str, real: ir.Type, turns: int) -> ir.Function:
-    """Declare the function of one number in a module, and define those of several."""
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(real, [real]), name)
+def _defined(module: Any, name: str, real: ir.Type, turns: int) -> ir.Function:
+    """Define the function of one number in a module, and those of several."""
+    symbol = f"fastnn_{name}_float{bits_of(real)}"
+    if symbol in module.globals:
+        return module.globals[symbol]
+    function, builder, (x,) = _function(module, symbol, real)
+    near = builder.fcmp_unordered("<=", call(builder, "fabs", x), number(real, _limit(real)))
+    with builder.if_then(near, likely=True):
+        builder.ret(_emit_near(builder, x, turns))
+    double = ir.DoubleType()
+    far = call(builder, name, x if real == double else builder.fpext(x, double))
+    builder.ret(far if real == double else builder.fptrunc(far, real))
     variants = {
         width: _several(function, width, turns)
         for width in (size * 8 // bits_of(real) for size in BYTES)
     }
-    mappings = ",".join(f"_ZGV_LLVM_N{n}v_{name}({v.name})" for n, v in variants.items())
+    mappings = ",".join(f"_ZGV_LLVM_N{n}v_{symbol}({v.name})" for n, v in variants.items())
     for attribute in (*PURE, f'"vector-function-abi-variant"="{mappings}"'):
         set.add(function.attributes, attribute)  # llvmlite knows few of them by name
     return function
 
 
+def _function(module: Any, name: str, real: ir.Type) -> tuple[ir.Function, ir.IRBuilder, Any]:
+    """Begin a function of one argument, which gives its type."""
+    function = ir.Function(module, ir.FunctionType(real, [real]), name)
+    # The same in every module, and no pass may drop it before there are calls of it.
+    function.linkage = "weak_odr"
+    return function, ir.IRBuilder(function.append_basic_block()), function.args
+
+
 def _several(one: ir.Function, count: int, turns: int) -> ir.Function:
     """Define what does the same for so many numbers: one by one where any is beyond the limit."""
     vector = ir.VectorType(one.ftype.return_type, count)
-    kind = ir.FunctionType(vector, [vector])
-    function = ir.Function(one.module, kind, f"{one.name}_x{count}")
-    function.linkage = "weak_odr"  # no pass may drop it before there are calls of it
-    builder = ir.IRBuilder(function.append_basic_block())
-    (x,) = function.args
+    function, builder, (x,) = _function(one.module, f"{one.name}_x{count}", vector)
     size = call(builder, "fabs", x)
     beyond = builder.fcmp_ordered(">", size, number(vector, _limit(vector)))
     mask = ir.IntType(count)
@@ -166,5 +155,5 @@ def _several(one: ir.Function, count: int, turns: int) -> ir.Function:
     return function
 
 
-sin = _anywhere("sin", near_sin, math.sin, 0)
-cos = _anywhere("cos", near_cos, math.cos, 1)
+sin = _anywhere("sin", 0)
+cos = _anywhere("cos", 1)
