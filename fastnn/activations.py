@@ -28,6 +28,7 @@ __all__ = [
     "Formula",
     "elu",
     "get",
+    "known",
     "leaky_relu",
     "silu",
 ]
@@ -173,6 +174,12 @@ class CustomActivation(NamedTuple):
     derivative: Callable[[Any], Any]
     formula: Formula
 
+    @property
+    def half_rectifying(self) -> bool:
+        """Whether scores above 0 pass about as they are, and scores below 0 hardly."""
+        low, high = self.formula.value(np.array([-10.0, 10.0]), 0.0)
+        return bool(5 <= high <= 20 and abs(low) <= 0.2 * high)
+
 
 # By name. A network keeps what stood here when it was made ready to run.
 CUSTOM: dict[str, CustomActivation] = {}
@@ -185,6 +192,11 @@ SOFTMAX = "softmax"
 
 # What to do about a name that is not known, because it is one's own.
 REGISTER = "register a function of your own by @fastnn.activation before"
+
+
+def known() -> tuple[str, ...]:
+    """Return the names of all activations."""
+    return (*FORMULAS, *ALIASES, SOFTMAX, *CUSTOM)
 
 
 def _formula(name: str) -> Formula | None:
@@ -219,9 +231,8 @@ class ActivationFunction:
     constant: float | None = None
 
     def __post_init__(self) -> None:
-        known = (*FORMULAS, *ALIASES, SOFTMAX, *CUSTOM)
-        if not isinstance(self.name, str) or self.name not in known:
-            raise unknown_name("activation", self.name, known, REGISTER)
+        if not isinstance(self.name, str) or self.name not in known():
+            raise unknown_name("activation", self.name, known(), REGISTER)
         name = ALIASES.get(self.name, self.name)
         formula = _formula(name)
         default = formula.default if formula else 0.0
@@ -246,6 +257,9 @@ class ActivationFunction:
         assert formula is not None
         assert self.constant is not None
         return formula.value(scores, self.constant)
+
+    def __reduce__(self) -> tuple[type[ActivationFunction], tuple[str, float | None]]:
+        return type(self), (self.name, self.constant)  # so that a pickle's name is looked up too
 
     def __str__(self) -> str:
         formula = _formula(self.name)

@@ -8,7 +8,7 @@ from typing import Any
 from fastnn import activations, layers, losses, optimizers, schedules
 from fastnn.errors import unknown_name
 
-__all__ = ["from_config", "to_config"]
+__all__ = ["Unregistered", "from_config", "to_config"]
 
 CLASSES: dict[str, type[Any]] = {
     kind.__name__: kind
@@ -49,6 +49,10 @@ CLASSES: dict[str, type[Any]] = {
 }
 
 
+class Unregistered(ValueError):
+    """A configuration names an activation or a loss that nobody has registered here."""
+
+
 def to_config(value: Any) -> Any:
     """Return a description as plain JSON: every object becomes its fields and its ``type``."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -72,6 +76,8 @@ def from_config(config: Any) -> Any:
     TypeError, ValueError
         For an unknown type, unknown fields, or values that a constructor refuses. Fields that are
         missing take their default, so that files of older versions can be read.
+    Unregistered
+        For the name of an activation or a loss that is not known.
     """
     if isinstance(config, list):
         return [from_config(item) for item in config]
@@ -85,7 +91,24 @@ def from_config(config: Any) -> Any:
     given = {key: from_config(value) for key, value in config.items() if key != "type"}
     if not given.keys() <= fields:
         raise ValueError(f"{name} has no field {sorted(given.keys() - fields)[0][:100]!r}")
+    word = given.get("name")
+    if isinstance(word, str) and word.isidentifier():
+        _check_registered(kind, word)
     return kind(**given)
+
+
+def _check_registered(kind: type[Any], name: str) -> None:
+    if kind is activations.ActivationFunction:
+        own, known = "activation", activations.known()
+    elif kind is losses.CustomLoss:
+        own, known = "loss", tuple(losses.CUSTOM)
+    else:
+        return
+    if name not in known:
+        raise Unregistered(
+            f"uses the {own} {name[:100]!r}, which is not known here: register it by @fastnn.{own} "
+            "as where the network was made, then load again"
+        )
 
 
 def _arguments(kind: type[Any]) -> list[str]:

@@ -149,7 +149,7 @@ class Door:
             )
         result = self._finite("y", array)
         if kind == "signs":
-            return _signs(result)
+            return _signs(result, program.loss.loss)
         if kind == "counts":
             _check_counts(result, program.loss.loss)
         elif kind != "values":
@@ -302,17 +302,17 @@ def _labels(array: Array, classes: int) -> npt.NDArray[np.int64]:
     return np.require(array, np.int64, ["C_CONTIGUOUS", "ALIGNED"])
 
 
-def _signs(y: Array) -> Array:
+def _signs(y: Array, loss: str) -> Array:
     """Return labels -1 and 1, or 0 and 1, as -1 and 1."""
     wrong = np.argwhere((y != -1) & (y != 0) & (y != 1))
     if len(wrong):
         index = tuple(wrong[0])
         raise ValueError(
-            f"y must hold -1 and 1, or 0 and 1, for hinge, got {y[index]} in {_place(index)}"
+            f"y must hold -1 and 1, or 0 and 1, for {loss}, got {y[index]} in {_place(index)}"
         )
     if (y == -1).any() and (y == 0).any():
         index = tuple(np.argwhere(y == 0)[0])
-        raise ValueError(f"y holds -1, and 0 in {_place(index)}; hinge takes either beside 1")
+        raise ValueError(f"y holds -1, and 0 in {_place(index)}; {loss} takes either beside 1")
     return np.where(y > 0, y.dtype.type(1), y.dtype.type(-1))
 
 

@@ -277,7 +277,7 @@ class LossDefinition(NamedTuple):
 
     def rows(self, z: Array, t: Array) -> tuple[Array, Array]:
         """Return the loss of every row, shape (B,), and its derivative in `z`, shape (B, O)."""
-        return self.value(z, t).mean(axis=1), self.slope(z, t) / z.shape[1]
+        return self.value(z, t).mean(axis=1, dtype=np.float64), self.slope(z, t) / z.shape[1]
 
 
 # By name. A network keeps what stood here when it was made ready to run.
@@ -303,6 +303,9 @@ class CustomLoss(Loss):
     def __post_init__(self) -> None:
         if self.name not in CUSTOM:
             raise unknown_name("loss", self.name, (*LOSSES, *CUSTOM), REGISTER)
+
+    def __reduce__(self) -> tuple[type[CustomLoss], tuple[str]]:
+        return type(self), (self.name,)  # so that a pickle's name is looked up too
 
     @property
     def heads(self) -> tuple[str, ...]:  # type: ignore[override]

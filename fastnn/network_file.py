@@ -127,9 +127,11 @@ def read(path: str | os.PathLike[str]) -> Snapshot:
     plain, tensors = model_file.read(path)
     try:
         return _parse(plain, tensors)
+    except configuration.Unregistered as error:
+        raise ModelFileError(f"{os.fspath(path)!r} {error}") from error
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         text = str(error) or type(error).__name__
-        raise ModelFileError(f"{os.fspath(path)!r} holds no valid network: {text[:600]}") from error
+        raise ModelFileError(f"{os.fspath(path)!r} holds no valid network: {text[:300]}") from error
 
 
 def _parse(plain: dict[str, Any], tensors: Tensors) -> Snapshot:
