@@ -29,6 +29,8 @@ SCORES = np.concatenate(
     ([-40.0073, -20.0073], 0.0073 + 0.02 * np.arange(-500, 500), [20.0073, 40.0073])
 )
 SCORES_OF_LOSSES = 0.0073 + 0.1 * np.arange(-50, 50)
+# A loss of counts that acts on the outputs may take their logarithm.
+POSITIVE_OUTPUTS = SCORES_OF_LOSSES[SCORES_OF_LOSSES > 0]
 # By what a loss takes for targets: some of them.
 TARGETS = {
     "values": (-2.3331, -0.4617, 0.0, 0.3519, 1.0, 2.7183),
@@ -37,8 +39,9 @@ TARGETS = {
     "counts": (0.0, 1.0, 3.0, 7.0),
 }
 # Steps of the differences, of fourth order: the error of the first is some 1e-11, and the second
-# clears a kink that is near after all.
+# clears a kink that is near after all. One that is nearer still is looked at from both sides.
 STEPS = (1e-4, 1e-6)
+BESIDE = 3e-4
 TOLERANCE = 1e-6
 
 
@@ -47,8 +50,12 @@ def activation(*, derivative: Function) -> Callable[[Function], ActivationFuncti
 
     The function and its derivative are written for numbers, with what NumPy or `math` have for
     numbers. The reference backend calls them as they are, on arrays where they can take them; the
-    others compile them with Numba, so they may hold what Numba compiles, and raise no exceptions.
+    others compile them with Numba, so they may hold what Numba compiles, and raise no exceptions:
+    where Python raises one, such as ``math.log`` of a negative number, the value is not finite.
     Whatever is not finite ends training as any divergence does.
+
+    Networks that are there keep the function with which they were made when another one is
+    registered under its name. Files keep the name alone.
 
     Parameters
     ----------
@@ -111,8 +118,9 @@ def loss(
         ``"exp"``, ``"softmax"`` and ``"identity"``, while the loss acts on the raw scores. Where
         omitted, the loss acts on the outputs, whatever the output activation.
     targets : str
-        ``"values"``, ``"probabilities"`` (0 to 1), ``"signs"`` (-1 or 1) or ``"counts"`` (at least
-        0). With probabilities and signs there is an accuracy.
+        ``"values"``, ``"probabilities"`` (0 to 1; with heads), ``"signs"`` (-1 or 1) or
+        ``"counts"`` (at least 0). With probabilities and signs there is an accuracy: a raw score
+        above 0 means yes.
 
     Returns
     -------
@@ -139,10 +147,16 @@ def loss(
     heads = _check_heads(heads)
     if targets not in TARGETS:
         raise ValueError(f"targets must be one of {', '.join(TARGETS)}, got {targets!r}")
+    if targets == "probabilities" and not heads:
+        raise ValueError(
+            "a loss of probabilities acts on the raw scores: write its functions for these, and "
+            "give heads=('sigmoid', 'identity')"
+        )
+    scores = POSITIVE_OUTPUTS if targets == "counts" and not heads else SCORES_OF_LOSSES
 
     def register(function: Function) -> CustomLoss:
         name = _name(function, "a loss", (*losses.LOSSES, "auto"))
-        grid = np.meshgrid(SCORES_OF_LOSSES, TARGETS[targets])
+        grid = np.meshgrid(scores, TARGETS[targets])
         points = grid[0].ravel(), grid[1].ravel()
         value, slope = _on_arrays(function, points), _on_arrays(derivative, points)
         _check_derivative(name, value, slope, points, ("z", "t"))
@@ -190,9 +204,15 @@ def _on_arrays(function: Function, points: tuple[Array, ...]) -> Callable[..., A
         Arguments on which both ways must agree.
     """
 
+    def of_numbers(*one: Any) -> Any:
+        try:
+            return function(*one)
+        except (ArithmeticError, ValueError):  # what compiled code answers in this way too
+            return np.nan
+
     def one_by_one(*arrays: Array) -> Array:
         numbers = zip(*(array.ravel() for array in arrays), strict=True)
-        values = [function(*one) for one in numbers]
+        values = [of_numbers(*one) for one in numbers]
         return np.array(values, arrays[0].dtype).reshape(arrays[0].shape)
 
     def at_once(*arrays: Array) -> Array:
@@ -201,18 +221,24 @@ def _on_arrays(function: Function, points: tuple[Array, ...]) -> Callable[..., A
 
     with np.errstate(all="ignore"):
         try:
+            for one in zip(*points, strict=True):
+                at = one
+                float(function(*one))
             expected = one_by_one(*points)
         except Exception as error:
             word = getattr(function, "__name__", "the function")
             raise TypeError(
                 f"{word} cannot be called on {len(points)} number{'s' * (len(points) > 1)} and "
-                f"return one: {type(error).__name__}: {error}"
+                f"return one: {type(error).__name__} at {', '.join(f'{x:g}' for x in at)}: {error}"
             ) from error
+        given = [array.reshape(-1, 2).copy() for array in points]
         try:
-            agrees = np.allclose(at_once(*points), expected, rtol=1e-12, equal_nan=True)
+            agrees = np.allclose(at_once(*given).ravel(), expected, rtol=1e-12, equal_nan=True)
         except Exception:  # what it is written for are numbers: whatever an array brings about
             agrees = False
-    return at_once if agrees else one_by_one
+        # One that changes its argument, `z *= 2`, would change the scores of the network.
+        kept = all((a.ravel() == b).all() for a, b in zip(given, points, strict=True))
+    return at_once if agrees and kept else one_by_one
 
 
 def _check_derivative(
@@ -235,18 +261,30 @@ def _check_derivative(
             if not np.isfinite(numbers).all():
                 at = int(np.flatnonzero(~np.isfinite(numbers))[0])
                 raise ValueError(f"{word} is {numbers[at]} at {_place(points, words, at)}")
-        given = told[f"the derivative of {name}"]
-        scale = TOLERANCE * (1 + np.abs(given) + np.abs(told[name]))
-        differences = [_difference(value, points, step) for step in STEPS]
-        errors = np.minimum(*(np.abs(given - difference) / scale for difference in differences))
-    errors = np.where(np.isnan(errors), np.inf, errors)
-    worst = int(errors.argmax())
+        errors = _errors(value, slope, points)
+        bad = np.flatnonzero(errors > 1)
+        z, *others = (array[bad] for array in points)
+        sides = [_errors(value, slope, (z + apart, *others)) for apart in (-BESIDE, BESIDE)]
+        errors[bad[np.maximum(*sides) <= 1]] = 0  # a kink: the derivative is right on both sides
+        worst = int(errors.argmax())
+        rises = _difference(value, points, STEPS[0])[worst]
     if errors[worst] > 1:
+        given = told[f"the derivative of {name}"][worst]
         raise ValueError(
             f"the derivative of {name} is wrong: at {_place(points, words, worst)} it gives "
-            f"{given[worst]:.6g}, and {name} itself rises by {differences[0][worst]:.6g} "
-            "(central differences)"
+            f"{given:.6g}, and {name} itself rises by {rises:.6g} (central differences)"
         )
+
+
+def _errors(
+    value: Callable[..., Array], slope: Callable[..., Array], points: tuple[Array, ...]
+) -> Array:
+    """Return how far a derivative is from the nearest difference, in tolerances."""
+    given = slope(*points)
+    scale = TOLERANCE * (1 + np.abs(given) + np.abs(value(*points)))
+    errors = [np.abs(given - _difference(value, points, step)) / scale for step in STEPS]
+    nearest = np.minimum(*errors)
+    return np.where(np.isnan(nearest), np.inf, nearest)
 
 
 def _difference(value: Callable[..., Array], points: tuple[Array, ...], step: float) -> Array:

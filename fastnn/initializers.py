@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from fastnn import activations
 from fastnn.errors import unknown_name
 
 __all__ = ["INITIALIZERS", "check", "initialize", "resolve"]
@@ -24,7 +25,8 @@ CONSTANTS = {"zeros": 0.0, "ones": 1.0}
 INITIALIZERS = ("auto", *CONSTANTS, *(f"{s}_{d}" for s in VARIANCE for d in ("uniform", "normal")))
 
 # Half-rectifying activations halve the variance, which He's factor 2 undoes; SELU is derived for
-# LeCun's normal; the rest keeps Glorot's compromise between the two directions.
+# LeCun's normal; the rest keeps Glorot's compromise between the two directions. An activation that
+# somebody registered is asked whether it rectifies, so that a copy of relu starts as relu does.
 BY_ACTIVATION = {
     **dict.fromkeys(
         ("relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "softplus", "mish", "sine"),
@@ -49,7 +51,12 @@ def check(name: object) -> str:
 
 def resolve(name: str, activation: str) -> str:
     """Return the name of an initializer, that which suits the activation for ``"auto"``."""
-    return BY_ACTIVATION.get(activation, "glorot_uniform") if name == "auto" else name
+    if name != "auto":
+        return name
+    custom = activations.CUSTOM.get(activation)
+    if custom and custom.half_rectifying:
+        return "he_uniform"
+    return BY_ACTIVATION.get(activation, "glorot_uniform")
 
 
 def initialize(
