@@ -13,9 +13,9 @@ except ModuleNotFoundError as error:
     raise ImportError("Numba is not installed") from error
 
 from fastnn.backends.base import Backend, Executable
-from fastnn.backends.numba_cpu import kernels, table
-from fastnn.backends.numba_cpu.engine.compiling import door
+from fastnn.backends.numba_cpu import kernels
 from fastnn.backends.numba_cpu.executable import NumbaExecutable
+from fastnn.backends.numba_cpu.finite import first_nonfinite
 from fastnn.program import Program
 
 __all__ = ["BACKEND", "NumbaBackend"]
@@ -33,8 +33,7 @@ class NumbaBackend(Backend):
 
     def first_nonfinite(self, array: npt.NDArray[Any]) -> int:
         """Return the flat position of the first NaN or infinity, or -1; see the base class."""
-        kernel = table.address("first_nonfinite", array.dtype)
-        return int(door("first_nonfinite", array.dtype.name)(kernel, array))
+        return first_nonfinite(array)
 
     def details(self) -> dict[str, str]:
         """Return the versions of the compiler."""

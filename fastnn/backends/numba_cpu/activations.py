@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from fastnn.backends.jit.angles import cos, limit, near_cos, near_sin, sin
+from fastnn.backends.jit.angles import cos, sin
 from fastnn.backends.jit.instructions import (
     INLINE,
     constant,
@@ -28,9 +27,8 @@ from fastnn.backends.jit.instructions import (
     with_sign,
 )
 from fastnn.backends.jit.vecmath import exp, expm1_below, normal_tail, sigmoid, softplus, tanh
-from fastnn.backends.numba_cpu.memory import INLINED
 
-__all__ = ["NEAR", "all_near", "sign", "slope", "value"]
+__all__ = ["sign", "slope", "value"]
 
 # A float32 becomes no wider by them, and a float64 no narrower: they are exact in both.
 ZERO, ONE, TWO, THREE = np.float32(0), np.float32(1), np.float32(2), np.float32(3)
@@ -156,11 +154,6 @@ def _sine(z: Any, c: Any) -> Any:
 
 
 @inlined
-def _near_sine(z: Any, c: Any) -> Any:
-    return near_sin(z)
-
-
-@inlined
 def _exp(z: Any, c: Any) -> Any:
     return exp(z)
 
@@ -254,11 +247,6 @@ def _sine_slope(z: Any, a: Any, c: Any) -> Any:
 
 
 @inlined
-def _near_sine_slope(z: Any, a: Any, c: Any) -> Any:
-    return near_cos(z)
-
-
-@inlined
 def _exp_slope(z: Any, a: Any, c: Any) -> Any:
     return a
 
@@ -280,22 +268,8 @@ FORMULAS: dict[str, tuple[Formula, Formula]] = {
     "softsign": (_softsign, _softsign_slope),
     "mish": (_mish, _mish_slope),
     "sine": (_sine, _sine_slope),
-    "near_sine": (_near_sine, _near_sine_slope),
     "exp": (_exp, _exp_slope),
 }
-
-
-# Functions that are quicker, and have the same bits, where all arguments are near 0.
-NEAR = {"sine": "near_sine"}
-
-
-@numba.njit(**INLINED)  # type: ignore[untyped-decorator]
-def all_near(z: Any, n: int) -> bool:
-    """Tell whether the first n numbers are near enough for the functions in NEAR."""
-    near = True
-    for k in range(n):
-        near &= not magnitude(z[k]) > limit(z[k])
-    return near
 
 
 def value(function: str, z: Any, c: Any) -> Any:

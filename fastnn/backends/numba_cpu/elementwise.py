@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastnn.backends.numba_cpu.activations import NEAR, all_near, slope, value
+from fastnn.backends.numba_cpu.activations import slope, value
 from fastnn.backends.numba_cpu.blocks import BLOCK, look, put, whole
 from fastnn.backends.numba_cpu.memory import Integers, Reals, local, prefetch, row
 
@@ -14,7 +14,6 @@ Kernel = Callable[..., Any]
 
 def activation_forward(function: str) -> Kernel:
     """Return the kernel of an activation function."""
-    near, has_near = NEAR.get(function, function), function in NEAR
 
     def kernel(Y: Reals, ldY: int, X: Reals, ldX: int, constant: float, B: int, O: int) -> None:
         """Y = f(X). Y, X (B, O). Sets Y, which may be X."""
@@ -23,13 +22,8 @@ def activation_forward(function: str) -> Kernel:
         for first in range(0, B * O, BLOCK):
             n = min(BLOCK, B * O - first)
             x = look(block, X, ldX, O, first, n)
-            if has_near and not all_near(x, n):
-                for k in range(whole(n)):
-                    y[k] = value(function, x[k], c)
-                put(Y, ldY, O, first, n, y, False)
-                continue
             for k in range(whole(n)):
-                y[k] = value(near, x[k], c)
+                y[k] = value(function, x[k], c)
             put(Y, ldY, O, first, n, y, False)
 
     return kernel
@@ -37,7 +31,6 @@ def activation_forward(function: str) -> Kernel:
 
 def activation_backward(function: str) -> Kernel:
     """Return the kernel of the derivative of an activation function."""
-    near, has_near = NEAR.get(function, function), function in NEAR
 
     def kernel(
         dX: Reals,
@@ -65,13 +58,8 @@ def activation_backward(function: str) -> Kernel:
             dy = look(block0, dY, lddY, O, first, n)
             x = look(block1, X, ldX, O, first, n)
             y = look(block2, Y, ldY, O, first, n)
-            if has_near and not all_near(x, n):
-                for k in range(whole(n)):
-                    dx[k] = dy[k] * slope(function, x[k], y[k], c)
-                put(dX, lddX, O, first, n, dx, accumulate)
-                continue
             for k in range(whole(n)):
-                dx[k] = dy[k] * slope(near, x[k], y[k], c)
+                dx[k] = dy[k] * slope(function, x[k], y[k], c)
             put(dX, lddX, O, first, n, dx, accumulate)
 
     return kernel
