@@ -7,8 +7,11 @@ import pytest
 
 from fastnn import optimizers
 from fastnn.backends.cuda import kernels
-from fastnn.backends.cuda.device import columns, elementwise, product, step, update
+from fastnn.backends.cuda.device import columns, elementwise, fused, product, step, update
 from fastnn.backends.cuda.device.matrix import Matrix
+from fastnn.layers import Dense
+from fastnn.losses import CrossEntropy
+from fastnn.program import lower
 from fastnn.program.kernels import KERNELS
 
 WHY_NOT = offline.why_not()
@@ -107,3 +110,20 @@ def test_the_tiles_of_a_product_stay_in_registers(compiled, tile, form, tmp_path
     assert stack == 0
     assert 0 < shared <= 48 * 1024
     assert offline.instructions(ptx)["fma.rn.f32"] >= tile.own_rows * tile.own_columns
+
+
+@pytest.mark.skipif(WHY_NOT is None and offline.ptxas() is None, reason="there is no ptxas")
+def test_a_network_in_one_launch_fits_into_a_multiprocessor(compiled, tmp_path):
+    program = lower([Dense(100, "relu"), Dense(10, "softmax")], 64, CrossEntropy())
+    chain = fused.Chain.of(program, np.dtype("float32"))
+    assert chain is not None
+    vector, M, rows = np.zeros(64, np.float32), Matrix(np.zeros(64, np.float32), 8), np.zeros(8)
+    targets = fused.Targets(None, np.zeros(8, np.int64), None, rows)
+    told = vector, targets, "cross_entropy", 0.0, 8
+    chain.train(0, (M, M), (M, M), rows, rows, M, *told)
+    chain.predict(0, M, M, vector, 8)
+    for ptx in compiled.values():
+        registers, stack, shared = offline.assemble(ptx, tmp_path, 255)
+        assert registers * fused.THREADS <= 65536
+        assert stack == 0
+        assert shared <= fused.SHARED_BYTES

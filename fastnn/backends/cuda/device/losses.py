@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.backends.cuda.device.functions import slope
 from fastnn.backends.cuda.device.matrix import Matrix, row_block
 from fastnn.backends.cuda.target import Kernel, cuda, device_function, math
 
-__all__ = ["loss", "loss_labels"]
+__all__ = ["loss", "loss_labels", "row_function"]
 
 # A target above it means yes, where there are outputs that are right or wrong.
 YES = {"binary_cross_entropy": 0.5, "hinge": 0.0}
@@ -69,6 +70,11 @@ def _element(name: Any, real: Any) -> Callable[..., Any]:
     return device_function(next(f for f in functions if f.__name__ == name))
 
 
+@device_function
+def _above(v, top):  # a NaN is above all numbers, and the first of equals stays
+    return v > top or (v != v and top == top)
+
+
 @functools.cache
 def _elements(
     real: Any, LANES: int, ROWS: int, element: Any, yes: float | None, wanted: tuple[bool, ...]
@@ -117,10 +123,6 @@ def _cross_entropy(
     hits_wanted, slope_wanted, weighted = wanted
     least, none, one = real(float("-inf")), np.float64(0), np.float64(1)
 
-    @device_function
-    def above(v, top):  # a NaN is above all numbers, and the first of equals stays
-        return v > top or (v != v and top == top)
-
     def cross_entropy(
         row_loss, hits, dZ, lddZ, Z, ldZ, T, ldT, labels, weight, factor, keep, spread, B, O
     ):
@@ -138,9 +140,9 @@ def _cross_entropy(
         top, target_top = least, least
         column, target_column = 0, label
         for o in range(lane, end, LANES):
-            if above(Z[r * ldZ + o], top):
+            if _above(Z[r * ldZ + o], top):
                 top, column = Z[r * ldZ + o], o
-            if hits_wanted and not labelled and above(T[r * ldT + o], target_top):
+            if hits_wanted and not labelled and _above(T[r * ldT + o], target_top):
                 target_top, target_column = T[r * ldT + o], o
         tops[own, lane] = top
         columns[own, lane] = column
@@ -151,11 +153,11 @@ def _cross_entropy(
         column, target_column = O, O
         for i in range(LANES):
             v, o = tops[own, i], columns[own, i]
-            if above(v, top) or (not above(top, v) and o < column):
+            if _above(v, top) or (not _above(top, v) and o < column):
                 top, column = v, o
             if hits_wanted and not labelled:
                 v, o = target_tops[own, i], target_columns[own, i]
-                if above(v, target_top) or (not above(target_top, v) and o < target_column):
+                if _above(v, target_top) or (not _above(target_top, v) and o < target_column):
                     target_top, target_column = v, o
         if labelled:
             target_column = label
@@ -198,6 +200,79 @@ def _cross_entropy(
                 dZ[r * lddZ + o] = dZ[r * lddZ + o] * factor_e - part * target
 
     return Kernel(cross_entropy)
+
+
+@functools.cache
+def row_function(
+    real: Any, O: int, last: str, function: str, labelled: bool, hits_wanted: bool, weighted: bool
+) -> Callable[..., Any]:
+    """Return a device function for one thread: the loss of a row of scores in shared memory.
+
+    They turn into the gradient, times the slope of the function named `last`, of which they are
+    outputs. Cross entropy has raw scores only.
+    """
+    none, one, zero, least = np.float64(0), np.float64(1), real(0), real(float("-inf"))
+    columns, unit, width = np.float64(O), real(1), real(O)
+
+    if function != "cross_entropy":
+        element, last_slope = _element(function, real), slope(last, real)
+        judged, limit = hits_wanted and function in YES, real(YES.get(function, 0.0))
+
+        @device_function
+        def row_loss_of(s, z, row_loss, hits, T, ldT, labels, weight, factor, c, r):
+            share = factor[0] * weight[r] if weighted else factor[0]
+            part = real(share / columns)
+            total, right = none, none
+            for o in range(O):
+                a, t = s[z + o], T[r * ldT + o]
+                value, d = element(a, t, c)
+                total += value
+                if judged and (a > zero) == (t > limit):
+                    right += one
+                s[z + o] = d * part * last_slope(a, a, zero)
+            row_loss[r] = total / columns
+            if judged:
+                hits[r] = right / columns
+
+        return row_loss_of
+
+    @device_function
+    def cross_entropy_of(s, z, row_loss, hits, T, ldT, labels, weight, factor, c, r):
+        label = labels[r] if labelled else 0
+        keep, spread = unit - c, c / width
+        top, column, target_top, target_column = least, 0, least, label
+        for o in range(O):
+            if _above(s[z + o], top):
+                top, column = s[z + o], o
+            if hits_wanted and not labelled and _above(T[r * ldT + o], target_top):
+                target_top, target_column = T[r * ldT + o], o
+        total, mass, inner = none, none, none
+        for o in range(O):
+            shifted = s[z + o] - top
+            e = math.exp(shifted)
+            if labelled:
+                target = keep + spread if o == label else spread
+            else:
+                target = T[r * ldT + o] * keep + spread
+            total += e
+            mass += target
+            inner += target * shifted
+            s[z + o] = e
+        if labelled:
+            mass = one
+        row_loss[r] = mass * math.log(total) - inner
+        if hits_wanted:
+            hits[r] = one if column == target_column else none
+        share = factor[0] * weight[r] if weighted else factor[0]
+        factor_e, part = real(share * mass / total), real(share)
+        for o in range(O):
+            if labelled:
+                target = keep + spread if o == label else spread
+            else:
+                target = T[r * ldT + o] * keep + spread
+            s[z + o] = s[z + o] * factor_e - part * target
+
+    return cross_entropy_of
 
 
 def loss(
