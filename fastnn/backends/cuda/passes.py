@@ -234,7 +234,7 @@ class Pass:
             if op.output not in self.done_backward:
                 self._backward_data(number, op)
             if gradient is not None and op.parameters:
-                self._backward_parameters(number, op, gradient, accumulate)
+                self.backward_parameters(number, op, gradient, accumulate)
 
     def _backward_data(self, number: int, op: Op) -> None:
         outward = [self.gradient(s) for s in op.inputs]
@@ -288,7 +288,8 @@ class Pass:
                 elementwise.copy(self.stream, d, _columns(dY, column), adds, self.B, width)
             column += width if op.kind == "concat" else 0
 
-    def _backward_parameters(self, number: int, op: Op, gradient: Any, accumulate: bool) -> None:
+    def backward_parameters(self, number: int, op: Op, gradient: Any, accumulate: bool) -> None:
+        """Set, or add to, the part of a flat gradient that belongs to an op."""
         stream, B, O = self.stream, self.B, self._width(op.output)
         X, dY = self.slot(op.inputs[0]), self.gradient(op.output)
         assert dY is not None
