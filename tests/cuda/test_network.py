@@ -59,6 +59,39 @@ def test_every_optimizer_walks_the_path_of_the_reference(cuda, optimizer):
         close(got, want, tolerance.TRAJECTORY["float64"])
 
 
+CHAINS = {
+    "one layer": ([fn.Dense(2, use_bias=False)], losses.CrossEntropy(0.1)),
+    "three layers": (
+        [fn.Dense(5, "relu"), fn.Dense(3, "sigmoid", l2=0.1), fn.Dense(2, "tanh")],
+        losses.Huber(0.7),
+    ),
+    "two layers": ([fn.Dense(4, "exp"), fn.Dense(2, "sigmoid")], losses.BinaryCrossEntropy()),
+}
+
+
+@pytest.mark.parametrize(("layers", "loss"), CHAINS.values(), ids=CHAINS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_chain_of_layers_trains_in_one_launch_as_layer_by_layer(cuda, layers, loss, weighted):
+    described = Described(layers, 3, loss)
+    chained, layered = (
+        Walk(described, cuda, Adam(0.01), "float64", weighted=weighted) for _ in range(2)
+    )
+    assert chained.executable._chain is not None
+    layered.executable._chain = None
+    order = np.array([4, 0, 2, 1, 3])
+    for walk in (chained, layered):
+        assert walk.steps(2, order, 3) == 2
+    for got, want in zip(chained.all(), layered.all(), strict=True):
+        close(got, want, tolerance.TRAJECTORY["float64"])
+    X = chained.batch.X
+    close(networks.predict(chained.executable, X), networks.predict(layered.executable, X), 1e-10)
+    close(
+        chained.executable.evaluate(chained.batch),
+        layered.executable.evaluate(layered.batch),
+        1e-10,
+    )
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_network_of_everything_walks_the_path_of_the_reference(cuda, dtype):
     optimizer = Adam(0.01, **ALL_LIMITS)

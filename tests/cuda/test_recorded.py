@@ -91,6 +91,7 @@ def test_a_driver_that_refuses_to_record_is_asked_once(cuda, driver):
 def by_cublas(executable, least=0, **told):
     """Let an executable multiply by a stand-in for cuBLAS, and return that."""
     fake = FakeCublas(**told)
+    executable._chain = None  # which multiplies by itself
     executable._products = products.Products(executable._device, executable.dtype, fake, least)
     return fake
 

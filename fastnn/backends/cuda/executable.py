@@ -11,6 +11,7 @@ import numpy.typing as npt
 from fastnn.backends.base import Batch, OptimizerState
 from fastnn.backends.cuda import cublas, graphs, target
 from fastnn.backends.cuda.device import elementwise, step
+from fastnn.backends.cuda.device.fused import Chain
 from fastnn.backends.cuda.device.matrix import Matrix
 from fastnn.backends.cuda.interrupts import Deferred
 from fastnn.backends.cuda.loss import Head
@@ -47,6 +48,7 @@ class CudaExecutable(OnDevice):
         self._driver = None if target.SIMULATED else graphs.driver()
         self._custom, loss = self._compile_custom()
         self._head = Head(program, loss)
+        self._chain = Chain.of(program, dtype)
         constants = np.array([op.constant for op in program.ops], dtype)
         self._constants = self._device.upload(constants)
         self._groups = Groups(self._device, program, dtype)
@@ -76,6 +78,7 @@ class CudaExecutable(OnDevice):
             self._custom,
             *self._vectors(),
             self._constants,
+            self._chain,
             rounded,
         )
 
@@ -114,7 +117,7 @@ class CudaExecutable(OnDevice):
                 part = Pass(
                     network, space, self._device.stream, None, rows.X, count, training=False
                 )
-                scores = part.forward(bfloat16)
+                scores = part.scores() if network.rounded is None else part.forward(bfloat16=True)
                 self._head.predict(part.stream, space.T, scores, count)
                 stream.used(rows)
                 if behind is not None:  # on its way while this one is computed
@@ -179,7 +182,7 @@ class CudaExecutable(OnDevice):
                 )
                 targets = rows.T, rows.labels, rows.weight
                 dZ = part.gradient(self.program.scores) if backward else None
-                scores = part.forward()
+                scores = part.forward() if backward else part.scores()
                 self._head.loss(part, scores, targets, (row_loss[first:], hits[first:], factor), dZ)
                 if backward:
                     part.backward(flat, first > 0)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from fastnn.backends.cuda.device import columns, elementwise, flat, rows
 from fastnn.backends.cuda.device.functions import FROM_OUTPUT
+from fastnn.backends.cuda.device.fused import Chain, Targets
 from fastnn.backends.cuda.device.matrix import Matrix
 from fastnn.backends.cuda.products import Products
 from fastnn.backends.cuda.workspace import Workspace
@@ -30,6 +31,8 @@ class Network(NamedTuple):
         The flat vectors.
     constants : device array
         The constant of every op, at its number.
+    chain : Chain, optional
+        What runs the whole network in one launch, where it is small and simple enough.
     rounded : device array, optional
         The parameters rounded to bfloat16.
     """
@@ -41,6 +44,7 @@ class Network(NamedTuple):
     parameters: Any
     states: Any
     constants: Any
+    chain: Chain | None
     rounded: Any = None
 
 
@@ -151,6 +155,36 @@ class Pass:
     def _width(self, number: int) -> int:
         return self.program.slots[number].width
 
+    # -- in one launch ----------------------------------------------------------------------------
+
+    def scores(self) -> Matrix:
+        """Return the scores, in one launch where the network is a chain that fits."""
+        chain = self.network.chain
+        if chain is None:
+            return self.forward()
+        scores = self.slot(self.program.scores)
+        chain.predict(self.stream, scores, self.X, self.network.parameters, self.B)
+        return scores
+
+    def train(self, chain: Chain, targets: Targets, row_loss: Any, hits: Any) -> None:
+        """Run a chain forward and backward, but for the gradients of its parameters."""
+        outputs = [self.program.ops[number].output for number in chain.ops]
+        gradients = [self.gradient(slot) for slot in outputs]
+        loss = self.program.loss
+        chain.train(
+            self.stream,
+            [self.slot(slot) for slot in outputs],
+            [d for d in gradients if d is not None],
+            row_loss,
+            hits,
+            self.X,
+            self.network.parameters,
+            targets,
+            loss.loss,
+            loss.constant,
+            self.B,
+        )
+
     # -- forward ----------------------------------------------------------------------------------
 
     def forward(self, bfloat16: bool = False) -> Matrix:
@@ -220,6 +254,12 @@ class Pass:
 
     # -- backward ---------------------------------------------------------------------------------
 
+    def gradients(self, gradient: Any, accumulate: bool) -> None:
+        """Set, or add to, the gradient of all parameters, behind `train`."""
+        for number, op in enumerate(self.program.ops):
+            if op.parameters:
+                self._backward_parameters(number, op, gradient, accumulate)
+
     def backward(self, gradient: Any, accumulate: bool) -> None:
         """Run the ops in reverse.
 
@@ -234,7 +274,7 @@ class Pass:
             if op.output not in self.done_backward:
                 self._backward_data(number, op)
             if gradient is not None and op.parameters:
-                self.backward_parameters(number, op, gradient, accumulate)
+                self._backward_parameters(number, op, gradient, accumulate)
 
     def _backward_data(self, number: int, op: Op) -> None:
         outward = [self.gradient(s) for s in op.inputs]
@@ -288,8 +328,7 @@ class Pass:
                 elementwise.copy(self.stream, d, _columns(dY, column), adds, self.B, width)
             column += width if op.kind == "concat" else 0
 
-    def backward_parameters(self, number: int, op: Op, gradient: Any, accumulate: bool) -> None:
-        """Set, or add to, the part of a flat gradient that belongs to an op."""
+    def _backward_parameters(self, number: int, op: Op, gradient: Any, accumulate: bool) -> None:
         stream, B, O = self.stream, self.B, self._width(op.output)
         X, dY = self.slot(op.inputs[0]), self.gradient(op.output)
         assert dY is not None

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fastnn.backends.cuda import graphs
 from fastnn.backends.cuda.device import columns, elementwise, step
+from fastnn.backends.cuda.device.fused import Targets
 from fastnn.backends.cuda.device.matrix import Matrix
 from fastnn.backends.cuda.device.update import GROUP, SCALARS, scalars, update
 from fastnn.backends.cuda.loss import Head
@@ -213,14 +214,21 @@ class Recipe:
             labels = space.labels
             elementwise.gather(stream, labels, self._labels, *told)
         weights = None if self._weights is None else self._weights[first:]
+        row_loss, hits = self._row_loss[first:], self._hits[first:]
+        chain = self._network.chain
+        if chain is not None:
+            targets = Targets(T, labels, weights, self._factor)
+            part.train(chain, targets, row_loss, hits if self._head.has_hits else None)
+            part.gradients(space.flat, first > 0)
+            return
         self._head.loss(
             part,
             part.forward(),
             (T, labels, weights),
-            (self._row_loss[first:], self._hits[first:], self._factor),
+            (row_loss, hits, self._factor),
             part.gradient(self._network.program.scores),
         )
-        part.backward(self._space.flat, first > 0)
+        part.backward(space.flat, first > 0)
 
     def _update(self) -> None:
         """Put what follows the gradient on the stream."""
