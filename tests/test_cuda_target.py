@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -118,3 +119,48 @@ def test_the_simulator_is_a_target_that_can_be_used():
 def test_fastnn_imports_no_target_before_somebody_asks():
     code = "import sys, fastnn; print({'numba', 'numba_cuda_mlir'} & set(sys.modules))"
     assert run(code) == "set()"
+
+
+class Dispatcher:
+    """Stands in for a compiled kernel: notes how it is configured and launched."""
+
+    def __init__(self):
+        self.configured, self.launched = [], []
+
+    def __getitem__(self, told):
+        warnings.warn("this grid is small", RuntimeWarning, stacklevel=2)
+        self.configured.append(told)
+        return lambda *arguments: self.launched.append((told, arguments))
+
+
+@pytest.fixture
+def kernel(monkeypatch, device):
+    """Return a kernel on such a dispatcher."""
+    device()
+    monkeypatch.setattr(target.cuda, "jit", lambda function, **_: Dispatcher(), raising=False)
+    return target.Kernel(print)
+
+
+def test_a_launch_is_configured_once_for_a_grid_and_a_stream(kernel):
+    streams = [object(), object()]
+    for n in range(3):
+        for stream in streams:
+            kernel.launch(stream, (2,), (8,), n)
+    dispatcher = kernel._dispatcher
+    assert dispatcher.configured == [((2,), (8,), stream) for stream in streams]
+    assert [told[2] for told, _ in dispatcher.launched] == 3 * streams
+    assert [n for _, (n,) in dispatcher.launched] == [0, 0, 1, 1, 2, 2]
+
+
+def test_what_is_kept_of_launches_is_bounded_and_holds_its_stream(kernel):
+    for n in range(2 * target.KEPT):
+        kernel.launch(object(), (n + 1,), (8,))
+    assert len(kernel._configured) <= target.KEPT
+    # An object that is gone may leave its id to another one, which is another stream.
+    assert all(id(stream) == key[2] for key, (_, stream) in kernel._configured.items())
+    assert len(kernel._dispatcher.launched) == 2 * target.KEPT
+
+
+def test_a_grid_of_no_blocks_launches_nothing(kernel):
+    kernel.launch(0, (3, 0), (8, 1))
+    assert kernel._dispatcher.launched == []

@@ -110,6 +110,8 @@ def why_not() -> str | None:
 
 # The simulator runs one kernel at a time.
 _simulating = threading.Lock()
+# Who changes the filters of warnings for a while must not be overtaken by another who does.
+_configuring = threading.Lock()
 # Configurations of a kernel that are kept; the sizes of batches that are predicted may be many.
 KEPT = 256
 
@@ -153,17 +155,18 @@ class Kernel:
                 warnings.simplefilter("ignore", RuntimeWarning)  # overflow is found as such
                 self._dispatcher[grid, block](*arguments)
             return
-        key = grid, block, id(stream)  # what is kept holds the stream, so the id stays its own
-        launch = self._configured.get(key)
-        if launch is not None:
-            launch(*arguments)
+        key = grid, block, id(stream)
+        known = self._configured.get(key)
+        if known is not None:
+            known[0](*arguments)
             return
+        with _configuring, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a small batch leaves most of a GPU idle
+            launch = self._dispatcher[grid, block, stream]
+            launch(*arguments)  # compiled now, if it is new
         if len(self._configured) >= KEPT:
             self._configured.clear()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that a small batch leaves most of a GPU idle
-            launch = self._configured[key] = self._dispatcher[grid, block, stream]
-            launch(*arguments)  # compiled now, if it is new
+        self._configured[key] = launch, stream  # which lives on, so its id stays its own
 
 
 def device_function(function: Callable[..., Any]) -> Any:

@@ -65,7 +65,8 @@ def _parts(real: Any) -> dict[str, Any]:
 
     @device_function
     def normal_cdf(z):
-        return half * math.erfc(-sqrt_half * z)
+        tail = half * math.erfc(sqrt_half * math.fabs(z))
+        return tail if z < zero else one - tail
 
     @device_function
     def gelu_tanh_cdf(z):

@@ -52,16 +52,21 @@ class Tile(NamedTuple):
 # Words of shared memory that a warp can reach at once.
 BANKS = 32
 # 256 threads each: shared memory gives 2 to 8 multiplications for a number that is read from it.
-# From the largest on, the first of which there are enough tiles is taken; the small ones leave more
-# blocks for the multiprocessors of a device where C is small.
-TILES: tuple[Tile, ...] = (Tile(128, 128, 8, 8, 8), Tile(64, 64, 16, 4, 4), Tile(32, 32, 32, 2, 2))
-ENOUGH = 128
+# From the largest on, the first is taken that a C fills: no more than half of a tile lies outside,
+# and there are tiles enough for the multiprocessors of a device. Not measured: no GPU was at hand.
+TILES: tuple[Tile, ...] = (
+    Tile(128, 128, 8, 8, 8),
+    Tile(64, 64, 16, 4, 4),
+    Tile(32, 32, 32, 2, 2),
+)
+ENOUGH = 96
 if SIMULATED:  # a Python thread for every thread of a block
     TILES = (Tile(8, 16, 4, 2, 4),)
 
 
 def _tile(M: int, N: int) -> Tile:
-    return next((tile for tile in TILES if tile.blocks(M, N) >= ENOUGH), TILES[-1])
+    fitting = (tile for tile in TILES if tile.rows <= 2 * M and tile.columns <= 2 * N)
+    return next((tile for tile in fitting if tile.blocks(M, N) >= ENOUGH), TILES[-1])
 
 
 # Of a thread, so that two such blocks fit into a multiprocessor, which has 65536.
@@ -127,7 +132,7 @@ def _product(real: Any, tile: Tile, form: Form) -> Kernel:
         b_own = cuda.local.array(n, real)
         sums = cuda.local.array(n, real)
         x, y = cuda.threadIdx.x, cuda.threadIdx.y
-        row, column = cuda.blockIdx.y * TM, cuda.blockIdx.x * TN
+        row, column = cuda.blockIdx.x * TM, cuda.blockIdx.y * TN
         thread = y * X + x
         at_a, line_a = thread % LINE_A, thread // LINE_A
         at_b, line_b = thread % LINE_B, thread // LINE_B
@@ -184,7 +189,7 @@ def _product(real: Any, tile: Tile, form: Form) -> Kernel:
                     r, o = row + y + i * Y, column + x + j * X
                     if r < M and o < N:
                         C[r * ldC + o] = f(C[r * ldC + o], c)
-        if SUMS and y == 0 and cuda.blockIdx.y == 0:
+        if SUMS and y == 0 and cuda.blockIdx.x == 0:
             for j in range(n):
                 o = column + x + j * X
                 if o < N:
@@ -207,8 +212,8 @@ def _launch(
 ) -> None:
     real, (M, N, K) = C.real, sizes
     tile = _tile(M, N)
-    # Sums of columns are wanted of a C without rows too.
-    grid = -(-N // tile.columns), max(-(-M // tile.rows), int(form.sums))
+    # Rows go along x, where a grid has no limit; sums of columns are wanted of a C without any too.
+    grid = max(-(-M // tile.rows), int(form.sums)), -(-N // tile.columns)
     mask = Z or C
     vectors = (C.at if v is None else v for v in (b, S))
     _product(real, tile, form).launch(
