@@ -227,9 +227,11 @@ def _on_arrays(function: Function, points: tuple[Array, ...]) -> Callable[..., A
             expected = one_by_one(*points)
         except Exception as error:
             word = getattr(function, "__name__", "the function")
+            remedy = " (np.exp, np.log and others give inf or nan there, and go on)"
             raise TypeError(
                 f"{word} cannot be called on {len(points)} number{'s' * (len(points) > 1)} and "
                 f"return one: {type(error).__name__} at {', '.join(f'{x:g}' for x in at)}: {error}"
+                f"{remedy if isinstance(error, (ArithmeticError, ValueError)) else ''}"
             ) from error
         given = [array.reshape(-1, 2).copy() for array in points]
         try:

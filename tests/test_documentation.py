@@ -53,7 +53,7 @@ def test_there_is_something_to_read():
         *("model-files.md", "reference.md", "vecmath.md"),
     }
     assert {example.stem for example in EXAMPLES} == {
-        *("backward_by_hand", "digits", "sine", "table"),
+        *("backward_by_hand", "custom_activation", "digits", "sine", "table"),
     }
 
 
