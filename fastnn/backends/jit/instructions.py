@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 from fastnn.backends.jit import coefficients
 
 __all__ = [
+    "ARM",
     "FASTMATH",
     "FUSED",
     "INLINE",
@@ -66,8 +67,10 @@ def has(feature: str) -> bool:
     return f"+{feature}," in f"{_FEATURES},"
 
 
+ARM = TRIPLE.startswith(("aarch64", "arm64"))
+
 # Whether the processor multiplies and adds in one instruction, rounding once.
-FUSED = has("fma") or TRIPLE.startswith(("aarch64", "arm64"))
+FUSED = has("fma") or ARM
 
 # Whether it has vectors of 64 bytes.
 WIDE = has("avx512f")

@@ -16,7 +16,7 @@ DEEP, BLOCK = 896, 256
 
 def product(width: str) -> Callable[..., Any]:
     """Return the product by vectors of so many bytes."""
-    highest, high, low, lowest = (max(*whole, *partial, 0) for whole, partial in HEIGHTS[width])
+    highest, high, low, lowest = (max((*whole, *partial, 0)) for whole, partial in HEIGHTS[width])
     masked = 0 if HEIGHTS[width][0][0] else 1  # all tiles of one vector
 
     def kernel(

@@ -33,6 +33,7 @@ from fastnn.backends.numba_cpu import (
     dense,
     dropout,
     elementwise,
+    entry,
     flat,
     losses,
     products,
@@ -95,7 +96,7 @@ CHOICES: dict[str, Callable[[str], Kernel]] = {
 SOURCES = (Path(__file__).parent, Path(__file__).parent.parent / "jit")
 
 _compiling = threading.Lock()
-_compiled: dict[tuple[str, str, str], Any] = {}
+_compiled: dict[tuple[str, str, str], Compiled] = {}
 
 
 def address(kernel: str, dtype: Any, choice: str = "") -> int:
@@ -122,7 +123,7 @@ def address(kernel: str, dtype: Any, choice: str = "") -> int:
             _share(*key)
             if key not in _compiled:
                 _compiled[key] = _compile(_function(kernel, key[2]), *key)
-    return int(_compiled[key].address)
+    return _compiled[key].address
 
 
 def parameters(kernel: str, choice: str = "") -> dict[str, str]:
@@ -151,7 +152,20 @@ def _share(kernel: str, dtype: str, choice: str) -> None:
             binding.add_symbol(blocks.symbol(name, dtype), shared.address)
 
 
-def _compile(function: Kernel, kernel: str, dtype: str, choice: str) -> Any:
+class Compiled:
+    """A kernel in memory: `address` says where, and it stays there while this object lives."""
+
+    def __init__(self, maker: Any) -> None:
+        self._maker = maker
+        self.address = int(maker.ctypes())
+
+    @property
+    def cache_hits(self) -> int:
+        """Return whether it came from the disk."""
+        return int(self._maker.cache_hits)
+
+
+def _compile(function: Kernel, kernel: str, dtype: str, choice: str) -> Compiled:
     """Compile a kernel, or load it from the cache."""
     kinds = {
         "Reals": types.CPointer(getattr(types, dtype)),
@@ -162,16 +176,15 @@ def _compile(function: Kernel, kernel: str, dtype: str, choice: str) -> Any:
         "None": types.void,
     }
     *arguments, returned = (kinds[kind] for kind in inspect.get_annotations(function).values())
-    compiled = numba.cfunc(returned(*arguments), **OPTIONS)
     # Numba names its files after this. With a file for each there is no race between processes that
     # save several kernels at once.
     name = "_".join(part for part in (kernel, choice, dtype, _digest()) if part)
-    function.__qualname__ = name
+    maker = entry.maker(function, returned(*arguments), name)
     try:
-        return numba.cfunc(returned(*arguments), cache=True, **OPTIONS)(function)
+        return Compiled(numba.cfunc(types.int64(), cache=True, **OPTIONS)(maker))
     except (RuntimeError, OSError, EOFError):
         # No folder for the cache, or none that works. What is wrong with the code raises again.
-        return compiled(function)
+        return Compiled(numba.cfunc(types.int64(), **OPTIONS)(maker))
 
 
 @cache

@@ -15,25 +15,25 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from fastnn.backends.jit.instructions import ARM
 from fastnn.backends.numba_cpu.vectors import I64, Vectors
 
 __all__ = ["HEIGHTS", "lanes", "run_tile", "transpose_tile"]
 
 # The heights of tiles, by the bytes of a vector, then by log2 of the vectors in a row: those whose
 # last vector is whole, and those where it is not. The sums of the highest, the vectors of B and the
-# broadcast of A fill the registers, of which there are 32, or 16 below AVX-512. The masks of
-# AVX-512 cost nothing. Few rows have wider tiles.
-FEW = (1, 2, 3, 4, 6, 8)
+# broadcast of A fill the registers: 32 of AVX-512, whose masks cost nothing, and of ARM, else 16.
+# Few rows have wider tiles.
+FEW = (1, 2, 4, 6, 8, 10)
+MANY = (*FEW, 12, 16, 20, 28)
+WIDER = (((*FEW, 3, 5, 7, 12, 14), (*FEW, 14)), ((1, 2, 4, 6), ()), ((1, 2, 3), ()))
 HEIGHTS = {
-    "64": (
-        ((), (*FEW, 10, 12, 16, 20, 24, 28)),
-        ((*FEW, 5, 7, 10, 12, 14), (*FEW, 10, 12, 14)),
-        ((1, 2, 3, 4, 6), ()),
-        ((1, 2, 3), ()),
-    ),
-    "32": (((*FEW, 10, 12), (*FEW, 12)), ((1, 2, 3, 4, 5, 6),) * 2, ((1, 2, 3), ()), ((1,), ())),
-    "16": ((FEW, FEW), ((1, 2, 3, 4),) * 2, ((1, 2), ()), ((), ())),
+    "64": (((), MANY), *WIDER),
+    "32": (((*FEW, 12), (*FEW, 12)), ((1, 2, 3, 4, 5, 6),) * 2, ((1, 2, 3), ()), ((1,), ())),
+    "16": (((1, 2, 4, 6, 8),) * 2, ((1, 2, 3, 4),) * 2, ((1, 2), ()), ((), ())),
 }
+if ARM:
+    HEIGHTS["16"] = ((MANY, FEW), *WIDER)
 
 
 def lanes_of(width: Any, dtype: Any) -> int:
