@@ -26,7 +26,7 @@ BACKENDS = {
         "reinstall fastnn-core with a C compiler at hand and FASTNN_NO_NATIVE unset",
     ),
     "numba": ("fastnn.backends.numba_cpu", "pip install 'fastnn-core[numba]'"),
-    "cuda": ("fastnn.backends.cuda", "pip install 'fastnn-core[cuda]'"),
+    "cuda": ("fastnn.backends.cuda", ""),  # what would do depends on what is missing
     "reference": ("fastnn.backends.reference", ""),
 }
 # In the order in which "auto" looks for one. A GPU is used only where it is asked for: a small
@@ -55,9 +55,8 @@ def get(name: str) -> Backend:
     try:
         backend: Backend = importlib.import_module(module).BACKEND
     except ImportError as error:
-        raise BackendUnavailable(
-            f"the backend {name!r} is not available: {error}; {remedy}"
-        ) from error
+        reason = "; ".join(filter(None, (str(error), remedy)))
+        raise BackendUnavailable(f"the backend {name!r} is not available: {reason}") from error
     return backend
 
 

@@ -233,6 +233,19 @@ def test_no_memory_on_the_device_leaves_the_network_as_it_is(cuda, monkeypatch):
             assert got.tobytes() == want.tobytes()
 
 
+def test_memory_that_cannot_be_pinned_is_told_apart(cuda, monkeypatch):
+    walk = Walk(SMALL, cuda, ADAM, "float32")
+
+    def refused(length, dtype):
+        raise OutOfMemory
+
+    with monkeypatch.context() as planted:
+        planted.setattr(target.cuda, "pinned_array", refused)
+        with pytest.raises(MemoryError, match="the system pins no 40 bytes"):
+            walk.steps(1, None, 5)
+    assert walk.steps(1, None, 5) == 1
+
+
 def test_ctrl_c_ends_training_at_a_whole_step(cuda, monkeypatch):
     walk, twin = (Walk(SMALL, cuda, ADAM, "float32") for _ in range(2))
     launch, launched = module.Recipe.launch, []

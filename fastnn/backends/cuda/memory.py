@@ -166,8 +166,21 @@ class Device:
         self.stream.synchronize()
 
     def pinned(self, length: int, dtype: npt.DTypeLike) -> Array:
-        """Return an array here from which a copy runs beside everything else."""
-        return target.cuda.pinned_array(max(length, 1), dtype=np.dtype(dtype))
+        """Return an array here from which a copy runs beside everything else.
+
+        Raises
+        ------
+        MemoryError
+            When the system does not let so much memory be pinned.
+        """
+        wanted = max(length, 1)
+        try:
+            return target.cuda.pinned_array(wanted, dtype=np.dtype(dtype))
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise
+        asked = wanted * np.dtype(dtype).itemsize
+        raise MemoryError(f"the system pins no {_size(asked)} of memory for copies to the GPU")
 
     def event(self) -> Any:
         """Return a mark on the stream that can be waited for."""

@@ -31,6 +31,7 @@ class OnDevice(Executable):
 
     def __init__(self, program: Program, dtype: np.dtype[Any], threads: int) -> None:
         self._device, self._lock = Device(), threading.RLock()
+        self._partials: Any = None
         super().__init__(program, dtype, threads)
 
     @property
@@ -76,7 +77,9 @@ class OnDevice(Executable):
         if mirror.is_here or not mirror.size:
             return self.all_finite(mirror.on_host())
         # Without penalties and limits this only counts what is not finite.
-        partials = self._device.empty(3 * step.PARTIALS, np.float64)
+        if self._partials is None:
+            self._partials = self._device.empty(3 * step.PARTIALS, np.float64)
+        partials = self._partials
         vector, size = mirror.on_device(), mirror.size
         step.gradient_pass(self._device.stream, vector, partials, vector, None, None, None, size)
         told = np.empty(3 * flat_grid(size)[0][0])

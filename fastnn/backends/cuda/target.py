@@ -29,7 +29,10 @@ TARGETS = {
     "numba-cuda": "numba.cuda",
     "numba": "numba.cuda",
 }
-NO_PACKAGE = "no package that compiles for CUDA is installed (numba-cuda, or numba_cuda_mlir)"
+NO_PACKAGE = (
+    "no package that compiles for CUDA is installed (numba-cuda, or numba_cuda_mlir); "
+    "pip install 'fastnn-core[cuda]'"
+)
 NO_DRIVER = "no driver of an NVIDIA GPU is found"
 NO_DEVICE = "the driver finds no GPU (none is there, or CUDA_VISIBLE_DEVICES hides all)"
 NO_COMPILER = (
