@@ -189,3 +189,11 @@ def test_a_graph_that_does_not_start_says_so():
     graph = graphs.record(FakeDriver("cuGraphLaunch", 700), 5, lambda: None)
     with pytest.raises(graphs.GraphError, match="cuGraphLaunch failed with CUresult 700"):
         graph.replay()
+
+
+def test_a_driver_that_is_too_old_says_so():
+    class Old:
+        cuStreamBeginCapture_v2 = cuStreamEndCapture = cuGraphDestroy = staticmethod(lambda *a: 0)
+
+    with pytest.raises(graphs.GraphError, match="no cuGraphInstantiateWithFlags"):
+        graphs.record(Old(), 5, lambda: None)

@@ -107,6 +107,9 @@ def _destroy(library: Any, executable: Any, process: int) -> None:
 
 
 def _call(library: Any, name: str, *arguments: Any) -> None:
-    status = int(getattr(library, name)(*arguments))
+    function = getattr(library, name, None)
+    if function is None:
+        raise GraphError(f"this driver has no {name}")
+    status = int(function(*arguments))
     if status:
         raise GraphError(f"{name} failed with CUresult {status}")

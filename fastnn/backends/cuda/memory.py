@@ -64,6 +64,9 @@ class Device:
             raise BackendUnavailable(f"the backend 'cuda' is not available: {reason}")
         self._process = os.getpid()
         self.stream, self._copies = target.cuda.stream(), target.cuda.stream()
+        # What is copied to the device lives until the copy is over: where a GPU reads the memory of
+        # the processor by itself, that may be after the call.
+        self._in_flight: list[Array] = []
 
     def check(self) -> None:
         """Make sure that this process may use the GPU.
@@ -124,10 +127,11 @@ class Device:
         return copy
 
     def write(self, there: Any, here: Array) -> None:
-        """Copy a contiguous array to the device; it may change once this returns."""
+        """Copy a contiguous array to the device; it may change behind `synchronize`."""
         flat = np.ascontiguousarray(here).reshape(-1)
         if flat.size:
             there[: flat.size].copy_to_device(flat, stream=self._stream)
+            self._in_flight.append(flat)
 
     def copy(self, there: Any, source: Any) -> None:
         """Copy one array of the device into another of the same length."""
@@ -164,6 +168,7 @@ class Device:
     def synchronize(self) -> None:
         """Wait until all that was put on the stream is done."""
         self.stream.synchronize()
+        self._in_flight.clear()
 
     def pinned(self, length: int, dtype: npt.DTypeLike) -> Array:
         """Return an array here from which a copy runs beside everything else.
