@@ -3,13 +3,16 @@
 import math
 import pickle
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import tolerance
 from own_functions import forget, register
 
 import fastnn as fn
-from fastnn import activations, losses
+from fastnn import activations, backends, losses
 from fastnn.errors import ModelFileError
 from fastnn.initializers import resolve
 
@@ -204,3 +207,53 @@ def test_a_pickle_says_what_to_register():
     for data, word in zip(pickled, ("activation", "loss"), strict=True):
         with pytest.raises(ValueError, match=rf"register .* by @fastnn\.{word}"):
             pickle.loads(data)
+
+
+# In places where the gradient of its input is set, and where it is added to; beside batch norms;
+# in callbacks that save, load and take back.
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_own_functions_go_where_the_others_go(backend, dtype, tmp_path):
+    register("squareplus", "my_gelu", "my_relu", "log_cosh")
+    layers = [
+        fn.Concat([fn.Dense(4, "squareplus"), fn.Activation("my_gelu")]),
+        fn.BatchNorm(),
+        fn.Residual([fn.Activation("my_relu")]),
+        fn.Dense(1),
+    ]
+    told = {}
+    for name in dict.fromkeys(("reference", backend.name)):
+        net = fn.Network(
+            layers, input_size=3, loss="log_cosh", backend=name, dtype=dtype, optimizer=fn.SGD(0.1)
+        )
+        path = tmp_path / f"{name}.fnn"
+        callbacks = [
+            fn.EarlyStopping(patience=1, restore_best=True),
+            fn.ModelCheckpoint(path, best=True),
+        ]
+        net.fit(
+            X, Y, epochs=4, batch_size=16, validation_data=0.25, callbacks=callbacks, progress=False
+        )
+        kept = fn.Network.load(path, backend=name)
+        assert (kept.predict(X) == net.predict(X)).all()
+        told[name] = net.predict(X), net.input_gradients(X, Y)
+    for got, want in zip(told[backend.name], told["reference"], strict=True):
+        bound = 5 * tolerance.PASS[dtype] * np.abs(want).max()
+        np.testing.assert_allclose(got, want, rtol=0, atol=bound)
+
+
+@pytest.mark.skipif("native" not in backends.available(), reason="there is no native backend")
+def test_nothing_of_numba_is_imported_before_it_compiles():
+    text = """
+import sys
+import fastnn as fn
+@fn.activation(derivative=lambda z: 2.0)
+def twice(z):
+    return 2.0 * z
+for activation in ("relu", "twice"):
+    print("numba" in sys.modules)
+    fn.Network([fn.Dense(2, activation), fn.Dense(1)], input_size=1, backend="native")
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert told.stdout.split() == ["False", "False"]
