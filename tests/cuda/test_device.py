@@ -114,6 +114,30 @@ def test_what_streams_has_the_bits_of_what_stays(cuda, monkeypatch, uploads):
     assert streams.executable.evaluate(streams.batch) == told
 
 
+def test_with_a_share_of_nothing_everything_streams(cuda, monkeypatch, uploads):
+    monkeypatch.setenv("FASTNN_CUDA_MEMORY", "0")
+    walk = Walk(SMALL, cuda, SGD(0.1))
+    walk.steps(2, np.arange(4))
+    assert [shape for shape in uploads if shape[0] == "sent"]
+    assert not walk.executable._room._sources._resident
+
+
+def test_rows_that_find_no_place_in_one_piece_stream(cuda, monkeypatch, uploads):
+    walk, twin = (Walk(SMALL, cuda, SGD(0.1)) for _ in range(2))
+    device, allocate = walk.executable._device, walk.executable._device._allocate
+
+    def broken(length, dtype):
+        if length == walk.batch.X.size:
+            raise OutOfMemory
+        return allocate(length, dtype)
+
+    monkeypatch.setattr(device, "_allocate", broken)
+    for trained in (walk, twin):
+        trained.steps(1, np.arange(2))
+    assert len([shape for shape in uploads if shape[0] == "sent"]) == 3
+    same(walk, twin)
+
+
 def test_the_share_of_the_memory_is_a_share(cuda, monkeypatch):
     walk = Walk(SMALL, cuda, SGD(0.1))
     for wrong in ("half", "2", "-1"):
@@ -218,6 +242,7 @@ def allocations_failing(monkeypatch, device, nth):
 
 
 def test_no_memory_on_the_device_leaves_the_network_as_it_is(cuda, monkeypatch):
+    monkeypatch.setenv("FASTNN_CUDA_MEMORY", "0")  # rows that find no place would stream instead
     twin = Walk(SMALL, cuda, ADAM, "float32")
     asked = allocations_failing(monkeypatch, twin.executable._device, -1)
     twin.steps(3, ORDER)

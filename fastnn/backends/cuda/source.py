@@ -95,9 +95,13 @@ class Sources:
             return found[1]
         free, _ = self._device.memory()
         parts = parts_of(batch)
-        if row_bytes(parts) * len(batch) > memory_share() * free:
+        # So written that nothing of an infinite memory, as the simulator has it, is nothing.
+        if not row_bytes(parts) * len(batch) <= memory_share() * free:
             return None
-        uploaded = [None if a is None else self._device.upload(a) for a in parts]
+        try:
+            uploaded = [None if a is None else self._device.upload(a) for a in parts]
+        except MemoryError:  # free, but not in one piece
+            return None
         rows = Rows(uploaded, _widths(parts))
         resident = self._resident
         # Freed with the batch, whose number may then be another's.
