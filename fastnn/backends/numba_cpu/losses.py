@@ -33,6 +33,7 @@ from fastnn.backends.numba_cpu.blocks import (
     turn_back,
     whole,
 )
+from fastnn.backends.numba_cpu.few import FEW, argmax, few_cross_entropy
 from fastnn.backends.numba_cpu.memory import (
     INLINED,
     Doubles,
@@ -215,16 +216,6 @@ def _targets(t: Any, T: Any, ldT: int, O: int, r: int, o: int, n: int, label: in
 
 
 @numba.njit(**INLINED)  # type: ignore[untyped-decorator]
-def _argmax(x: Any, O: int) -> int:
-    """Return the index of the first element that reaches the largest, as row_max tells it."""
-    largest = row_max(x, O)
-    for o in range(O):
-        if not x[o] < largest:
-            return o
-    return 0
-
-
-@numba.njit(**INLINED)  # type: ignore[untyped-decorator]
 def _wide(
     losses: Any,
     right: Any,
@@ -280,13 +271,12 @@ def _wide(
                     e[k] = fma(z[k], scale, -fma(t[k], much * keep, much * spread))
                 put(dZ, lddZ, O, r * O + o, n, e, False)
         if present(hits):
-            wanted = _argmax(row(T, ldT, r, O), O) if present(T) else label
-            right[r] = _argmax(score, O) == wanted
+            right[r] = argmax(score, O) == (argmax(row(T, ldT, r, O), O) if present(T) else label)
 
 
 @numba.njit(**INLINED)  # type: ignore[untyped-decorator]
 def _rows_argmax(found: Any, x: Any, largest: Any, R: int, O: int) -> None:
-    """Set `found` (R) to the number of the first column that reaches the largest, as _argmax."""
+    """Set `found` (R) to the number of the first column that reaches the largest, as argmax."""
     rows_max(largest, x, R, O)
     for r in range(R):
         found[r] = 0
@@ -394,7 +384,9 @@ def cross_entropy(
     losses, right = vector(row_loss, B), vector(hits, B)
     classes, weights = vector(labels, B), vector(weight, B)
     arguments = dZ, lddZ, Z, ldZ, T, ldT, classes, weights, weight, constant, factor, B, O
-    if O <= NARROW:
+    if B * O <= FEW:
+        few_cross_entropy(losses, right, hits, *arguments)
+    elif O <= NARROW:
         _narrow(losses, right, hits, *arguments)
     else:
         _wide(losses, right, hits, *arguments)
