@@ -105,6 +105,20 @@ def test_without_any_folder_every_process_compiles(tmp_path, nowhere):
         assert hits(nowhere, **told)[0] == 0
 
 
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_broken_files_are_made_anew(tmp_path, kind):
+    told = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    hits(tmp_path, **told)
+    files = list(tmp_path.rglob(f"*.{kind}"))
+    assert len(files) > 1
+    for at, file in enumerate(files):
+        data = file.read_bytes()
+        file.write_bytes((data[: len(data) // 2], data[::-1], b"")[at % 3])
+    assert hits(tmp_path, **told)[0] == 0
+    found, asked = hits(tmp_path, **told)
+    assert found == asked
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_compiled_code_calls_kernels_by_their_address(dtype):
     X, Y = np.arange(21, dtype=dtype).reshape(3, 7), np.zeros((3, 9), dtype)

@@ -40,6 +40,7 @@ from fastnn.backends.numba_cpu import (
     rows,
     updates,
 )
+from fastnn.backends.numba_cpu.kept import kept_on_disk
 from fastnn.backends.numba_cpu.memory import OPTIONS
 
 __all__ = ["CHOICES", "KERNELS", "address", "parameters"]
@@ -180,11 +181,11 @@ def _compile(function: Kernel, kernel: str, dtype: str, choice: str) -> Compiled
     # save several kernels at once.
     name = "_".join(part for part in (kernel, choice, dtype, _digest()) if part)
     maker = entry.maker(function, returned(*arguments), name)
-    try:
-        return Compiled(numba.cfunc(types.int64(), cache=True, **OPTIONS)(maker))
-    except (RuntimeError, OSError, EOFError):
-        # No folder for the cache, or none that works. What is wrong with the code raises again.
-        return Compiled(numba.cfunc(types.int64(), **OPTIONS)(maker))
+
+    def make(**more: Any) -> Any:
+        return numba.cfunc(types.int64(), **OPTIONS, **more)
+
+    return Compiled(kept_on_disk(make, maker))
 
 
 @cache

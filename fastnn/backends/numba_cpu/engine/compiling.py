@@ -13,6 +13,7 @@ import numba
 from numba import types
 
 from fastnn.backends.numba_cpu.engine import doors, entry
+from fastnn.backends.numba_cpu.kept import kept_on_disk
 from fastnn.backends.numba_cpu.memory import OPTIONS
 
 __all__ = ["door", "engine_addresses"]
@@ -35,11 +36,7 @@ def _digest() -> str:
 def _kept_on_disk(make: Callable[..., Any], name: str, function: Callable[..., Any]) -> Any:
     """Compile a function, or load it from the cache, where a folder for that can be written."""
     function.__qualname__ = f"{name}_{_digest()}"  # Numba names its files after this
-    try:
-        return make(cache=True)(function)
-    except (RuntimeError, OSError, EOFError):
-        # No folder for the cache, or none that works. What is wrong with the code raises again.
-        return make()(function)
+    return kept_on_disk(make, function)
 
 
 @cache
