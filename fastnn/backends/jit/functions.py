@@ -21,9 +21,9 @@ import numpy as np
 from numba import types
 from numba.core.errors import NumbaWarning
 
-from fastnn.backends.jit.instructions import FASTMATH, inlined
+from fastnn.backends.jit.instructions import FASTMATH, INLINE, inlined
 from fastnn.backends.jit.library import library
-from fastnn.backends.jit.memory import get, held, local, loop, put, there
+from fastnn.backends.jit.memory import attempted, get, held, local, loop, put, there
 from fastnn.backends.jit.translate import Refused, Translator
 from fastnn.errors import CompilationError
 
@@ -42,6 +42,9 @@ OPTIONS = {
     "boundscheck": False,
     "_nrt": False,
 }
+
+# What a user writes may ask for an element that is not there: where a score is NaN, say.
+CHECKED = {**INLINE, "boundscheck": True}
 
 # Losses of a row that are computed before they are summed, one after the other.
 BLOCK = 256
@@ -174,11 +177,12 @@ def _compile_scalars(custom: Custom, dtype: str, arguments: int) -> Scalars:
 
 def _scalar(name: str, role: str, function: Any, real: Any, arguments: int) -> Any:
     """Compile one of the two, and find out at once whether that works."""
-    translator = Translator(library(real.name), real.name, inlined)
+    checked = numba.njit(**CHECKED)
+    translator = Translator(library(real.name), real.name, checked)
     try:
         if isinstance(function, type(_scalar)) or hasattr(function, "py_func"):
             function = getattr(function, "py_func", function)
-            compiled = inlined(translator.copy(function))
+            compiled = checked(translator.copy(function))
             if function.__defaults__ or function.__kwdefaults__:
                 compiled = _with_defaults(compiled, arguments)
         else:
@@ -208,17 +212,18 @@ def _compile_activation(custom: Custom, dtype: str) -> CompiledActivation:
     @inlined
     def set_value(o: Any, at: Any) -> None:
         Y, y, X, x = at
-        put(Y, y + o, f(get(X, x + o)))
+        put(Y, y + o, attempted(f, (get(X, x + o),)))
 
     @inlined
     def set_slope(o: Any, at: Any) -> None:
         dX, dx, dY, dy, X, x = at
-        put(dX, dx + o, get(dY, dy + o) * slope(get(X, x + o)))
+        put(dX, dx + o, get(dY, dy + o) * attempted(slope, (get(X, x + o),)))
 
     @inlined
     def add_slope(o: Any, at: Any) -> None:
         dX, dx, dY, dy, X, x = at
-        put(dX, dx + o, held(dX, dx + o) + get(dY, dy + o) * slope(get(X, x + o)))
+        rise = get(dY, dy + o) * attempted(slope, (get(X, x + o),))
+        put(dX, dx + o, held(dX, dx + o) + rise)
 
     def forward(Y: Any, ldY: Any, X: Any, ldX: Any, B: Any, O: Any) -> None:
         for r in range(B):
@@ -266,14 +271,15 @@ def _compile_loss(custom: Custom, dtype: str) -> CompiledLoss:
                 n = min(BLOCK, O - first)
                 z, t = r * ldZ + first, r * ldT + first
                 for o in range(n):
-                    put(block, o, f(get(Z, z + o), get(T, t + o)))
+                    put(block, o, attempted(f, (get(Z, z + o), get(T, t + o))))
                 for o in range(n):
                     total += held(block, o)
             put(row_loss, r, total / O)
             if there(dZ):
                 share = real((factor * get(weight, r) if there(weight) else factor) / O)
                 for o in range(O):
-                    put(dZ, r * lddZ + o, share * slope(get(Z, r * ldZ + o), get(T, r * ldT + o)))
+                    at = get(Z, r * ldZ + o), get(T, r * ldT + o)
+                    put(dZ, r * lddZ + o, share * attempted(slope, at))
 
     reals, doubles, n = types.CPointer(real), types.CPointer(types.float64), types.int64
     arguments = doubles, reals, n, reals, n, reals, n, reals, types.float64, n, n

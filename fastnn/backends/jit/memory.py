@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["get", "held", "local", "loop", "put", "there"]
+__all__ = ["attempted", "get", "held", "local", "loop", "put", "there"]
 
 
 def _scopes(module: Any) -> Any:
@@ -107,6 +107,32 @@ def loop(typing: Any, count: Any, body: Any, values: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.int64, body, values), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def attempted(typing: Any, function: Any, values: Any) -> Any:
+    """Call a compiled function of floats, and return NaN in its place where it raises anything.
+
+    What is raised would end the loop around it, and leave what is behind in memory as it was.
+    """
+    arguments = tuple(values)
+    function.get_call_type(typing, arguments, {})
+    result = arguments[0]
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        compiled = function.dispatcher.overloads[arguments]
+        context.active_code_library.add_linking_library(compiled.library)
+        status, value = context.call_internal_no_propagate(
+            builder,
+            compiled.fndesc,
+            compiled.signature,
+            cgutils.unpack_tuple(builder, given[1], len(arguments)),
+        )
+        value = context.cast(builder, value, compiled.signature.return_type, result)
+        nan = ir.Constant(context.get_value_type(result), float("nan"))
+        return builder.select(status.is_ok, value, nan)
+
+    return result(function, values), generate
 
 
 def _two_at_once(module: Any) -> Any:

@@ -25,6 +25,9 @@ __all__ = ["Refused", "Translator"]
 # Whole numbers up to here stay whole: beside a float32, Numba keeps float32 for those of 16 bits.
 SMALL = 2**15
 
+# Of whole numbers of 16 bits alone NumPy's functions make float32, which is too little in float64.
+EXACT = 2**53
+
 LOAD_CONST = dis.opmap["LOAD_CONST"]
 LOAD_SMALL_INT = dis.opmap.get("LOAD_SMALL_INT", -1)  # from Python 3.14 on
 
@@ -73,7 +76,7 @@ class Translator:
         _refuse(code)
         chains = _loads(code)
         space: dict[str, Any] = {"__builtins__": builtins, "__name__": function.__module__}
-        for name in {chain[0] for chain in chains}:
+        for name in {chain[0] for chain in chains}.difference(code.co_freevars):
             for place in (function.__globals__, vars(builtins)):
                 if name in place:
                     space[name] = self._found(name, place[name], chains)
@@ -137,7 +140,11 @@ class Translator:
         if isinstance(value, (float, np.floating)):
             return self.real(value)
         if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+            if self.real is np.float64:  # beside it, every whole number up to 2**53 may stay whole
+                return np.int64(value) if -EXACT <= value <= EXACT else self.real(value)
             return np.int16(value) if -SMALL <= value < SMALL else self.real(value)
+        if isinstance(value, np.ndarray) and value.ndim == 0:
+            return self._value(value[()])  # a number, of which Numba would make an array
         if isinstance(value, np.ndarray) and value.dtype.kind == "f":
             return value.astype(self.real)
         if isinstance(value, activations.ActivationFunction) and value.name in activations.CUSTOM:
@@ -151,7 +158,7 @@ class Translator:
         for at in range(0, len(text), 2):
             if text[at] == LOAD_SMALL_INT:
                 text[at], text[at + 1] = LOAD_CONST, len(constants)
-                constants.append(np.int16(code.co_code[at + 1]))
+                constants.append(self._value(code.co_code[at + 1]))
         return code.replace(co_code=bytes(text), co_consts=tuple(constants))
 
 
