@@ -14,8 +14,8 @@ $(PYTHON) -m venv $(1) || { echo "$(PYTHON) -m venv failed: install venv (on Deb
 python3-venv) or name another Python, for example PYTHON=python3.12" >&2; exit 1; }
 endef
 
-.PHONY: help demo test test-cuda-simulated test-tsan test-sanitized test-exhaustive test-aarch64 arm-tools coverage \
-    bench bench-cuda bench-kernels bench-scaling bench-write lint format build clean FORCE
+.PHONY: help demo test test-cuda-simulated test-tsan test-sanitized test-exhaustive test-aarch64 \
+    arm-tools coverage bench bench-cuda bench-kernels bench-scaling bench-write lint format build clean FORCE
 .NOTPARALLEL:
 help:
 	@echo 'make demo     train the first network, in a venv of its own'
@@ -47,13 +47,15 @@ demo: .venv/.installed
 	@touch $@
 
 # The tests: of the installed wheel, from another folder, so that the checkout cannot be imported.
+# ARGS=-n0 runs them one by one.
+ON_ALL_CORES = -n auto --dist worksteal
 PYTEST_ARGS = -c $(CURDIR)/pyproject.toml --rootdir $(CURDIR) -p no:cacheprovider \
     $(abspath $(TESTS)) $(ARGS)
 
 test: .venv-test/.installed
 	@rm -rf build/test-run && mkdir -p build/test-run
 	cd build/test-run && FASTNN_WHEEL="$$(echo $(CURDIR)/build/test-dist/*.whl)" \
-	    $(CURDIR)/.venv-test/bin/python -m pytest $(PYTEST_ARGS)
+	    $(CURDIR)/.venv-test/bin/python -m pytest $(ON_ALL_CORES) $(PYTEST_ARGS)
 	$(if $(filter-out tests,$(TESTS))$(ARGS),,$(MAKE) test-cuda-simulated)
 
 # The CUDA backend without a GPU. Numba simulates one only where it is told so before its import, so
@@ -62,7 +64,7 @@ test-cuda-simulated: TESTS = tests/cuda
 test-cuda-simulated: .venv-test/.installed
 	@mkdir -p build/test-run
 	cd build/test-run && NUMBA_ENABLE_CUDASIM=1 \
-	    $(CURDIR)/.venv-test/bin/python -m pytest $(PYTEST_ARGS)
+	    $(CURDIR)/.venv-test/bin/python -m pytest $(ON_ALL_CORES) $(PYTEST_ARGS)
 
 # The thread pool, watched for data races. No forks: a child of a process with threads may not start
 # any under ThreadSanitizer. Some versions of it start only where addresses are not random.
