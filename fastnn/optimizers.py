@@ -7,7 +7,6 @@ for biases). All arrays are of one shape and dtype.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, ClassVar
@@ -74,10 +73,13 @@ class Optimizer:
         value = checks.real_number(name, getattr(self, name), low, high, **strict)
         object.__setattr__(self, name, value)
 
-    @functools.cached_property
+    @property
     def schedule(self) -> schedules.Schedule:
         """The learning rate as a schedule."""
-        return schedules.get(self.learning_rate)
+        # No cached_property: before Python 3.12 its lock may be taken for ever in a forked child.
+        if "_schedule" not in self.__dict__:
+            object.__setattr__(self, "_schedule", schedules.get(self.learning_rate))
+        return self.__dict__["_schedule"]
 
     @property
     def moment_count(self) -> int:
