@@ -40,6 +40,7 @@ from fastnn.losses import (
 from fastnn.network import Network
 from fastnn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 from fastnn.training import History
+from fastnn.warming import warmup
 
 __all__ = [
     "SGD",
@@ -85,6 +86,7 @@ __all__ = [
     "schedules",
     "set_float32_matmul_precision",
     "set_num_threads",
+    "warmup",
 ]
 
 

@@ -1,17 +1,17 @@
-"""The bar of a training run."""
+"""The bars of training runs, and of what takes long otherwise."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from fastnn.callbacks import Callback, Run
 from fastnn.errors import MissingDependency
 
-__all__ = ["drawn_bar"]
+__all__ = ["drawn_bar", "drawn_names"]
 
 
 class _Bar(Callback):
@@ -57,13 +57,38 @@ def drawn_bar(epochs: int, steps: int, done: int) -> Iterator[Callback | None]:
     MissingDependency
         When tqdm is not installed.
     """
-    # A daemon may have closed its output, or have been started without one.
-    if sys.stderr is None or getattr(sys.stderr, "closed", False):
+    if not _has_output():
         yield None
         return
     # None draws only where the output is a terminal.
     with _bars()(total=epochs * steps, unit="step", disable=None, miniters=1) as bar:
         yield None if bar.disable else _Bar(bar, epochs, done)
+
+
+def drawn_names(names: Iterable[str]) -> Iterator[str]:
+    """Yield names, and draw a bar that shows the current one, where the output is a terminal.
+
+    Raises
+    ------
+    MissingDependency
+        When tqdm is not installed.
+    """
+    names = list(names)
+    if not _has_output():
+        yield from names
+        return
+    with _bars()(names, disable=None, miniters=1, leave=False) as bar:
+        for name in bar:
+            bar.set_description(name)
+            yield name
+
+
+def _has_output() -> bool:
+    """Tell whether there is somewhere to draw.
+
+    A daemon may have closed its output, or have been started without one.
+    """
+    return sys.stderr is not None and not getattr(sys.stderr, "closed", False)
 
 
 @functools.cache
@@ -77,7 +102,7 @@ def _bars() -> Any:
         from tqdm.auto import tqdm  # loaded by the first bar, not by the import of fastnn
     except ModuleNotFoundError as error:
         raise MissingDependency(
-            "the progress bar of fit needs tqdm: pip install tqdm, or call fit with progress=False"
+            "the progress bar needs tqdm: pip install tqdm, or say progress=False"
         ) from error
 
     # Only the stubs of tqdm take a parameter; the class itself cannot be subscripted.

@@ -23,13 +23,22 @@ FLOORS = {
     "train": "callbacks progress training",
     "face": (
         "__init__ __main__ bench cli data distributed draw formats information inputs model "
-        "network network_file sklearn summary"
+        "network network_file sklearn summary warming"
     ),
 }
 LEVEL = {name: n for n, names in enumerate(FLOORS.values()) for name in names.split()}
 
 # What all backends may share. Everything else in `backends` is a backend.
-SHARED_BY_BACKENDS = {"__init__", "base", "checked", "customs", "jit", "precision", "threads"}
+SHARED_BY_BACKENDS = {
+    "__init__",
+    "aligned",
+    "base",
+    "checked",
+    "customs",
+    "jit",
+    "precision",
+    "threads",
+}
 
 # Imported with the package. Any other package waits until somebody asks for it, in a function; only
 # the file that exists for a package may have it at its head.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import sys
 import threading
 import weakref
 from abc import ABC, abstractmethod
@@ -16,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn import activations, losses
+from fastnn.backends.aligned import aligned_zeros
 from fastnn.optimizers import Optimizer
 from fastnn.program import Parameter, Program, State
 from fastnn.schedules import Plateau
@@ -24,21 +23,8 @@ __all__ = ["Backend", "Batch", "Executable", "OptimizerState", "aligned_zeros"]
 
 Array = npt.NDArray[Any]
 
-CACHE_LINE = 64
-
 # Single steps share a computation of so many learning rates, which else takes longer than a step.
 RATES_AHEAD = 256
-
-
-def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-    """Return zeros that begin on a cache line, so that no row of a parameter straddles one more."""
-    wanted = np.dtype(dtype)
-    size = math.prod(shape) * wanted.itemsize
-    if size > sys.maxsize - CACHE_LINE:  # NumPy would speak of dimensions
-        raise MemoryError(f"no memory for {size / 2**60:.3g} EiB")
-    raw = np.zeros(size + CACHE_LINE, dtype=np.uint8)
-    start = -raw.ctypes.data % CACHE_LINE
-    return raw[start : start + size].view(wanted).reshape(shape)
 
 
 @dataclass
@@ -393,6 +379,13 @@ class Backend(ABC):
             Of one or two dimensions, C-contiguous and aligned.
         """
         return self.kernels.first_nonfinite(array if array.ndim == 2 else array.reshape(-1, 1))
+
+    def ahead(self, dtype: np.dtype[Any]) -> dict[str, Callable[[], object]]:
+        """Return what can be compiled before it is needed: calls that do it, by what they compile.
+
+        All of them together are all that networks of a dtype can need, but for custom functions.
+        """
+        return {}
 
     def details(self) -> dict[str, str]:
         """Return what there is to say of the backend here, such as the instruction set it uses."""

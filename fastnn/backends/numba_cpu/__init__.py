@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 try:
+    import llvmlite
     import numba
 except ModuleNotFoundError as error:
     raise ImportError("Numba is not installed") from error
 
 from fastnn.backends.base import Backend, Executable
 from fastnn.backends.numba_cpu import kernels
+from fastnn.backends.numba_cpu.ahead import everything
+from fastnn.backends.numba_cpu.engine.compiling import cache_folder
 from fastnn.backends.numba_cpu.executable import NumbaExecutable
 from fastnn.backends.numba_cpu.finite import first_nonfinite
+from fastnn.backends.numba_cpu.products import VECTOR
 from fastnn.program import Program
 
 __all__ = ["BACKEND", "NumbaBackend"]
@@ -35,9 +40,17 @@ class NumbaBackend(Backend):
         """Return the flat position of the first NaN or infinity, or -1; see the base class."""
         return first_nonfinite(array)
 
+    def ahead(self, dtype: np.dtype[Any]) -> dict[str, Callable[[], object]]:
+        """Return what can be compiled before it is needed; see the base class."""
+        return everything(dtype)
+
     def details(self) -> dict[str, str]:
-        """Return the versions of the compiler."""
-        return {"compiler": f"Numba {numba.__version__}"}
+        """Return the versions of the compiler, the vectors of products, and where code is kept."""
+        return {
+            "compiler": f"Numba {numba.__version__}, llvmlite {llvmlite.__version__}",
+            "vectors": VECTOR,
+            "cache": cache_folder() or "none: no folder for it can be written",
+        }
 
 
 BACKEND = NumbaBackend()

@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn.backends.base import Batch, Executable, OptimizerState, aligned_zeros
-from fastnn.backends.numba_cpu import table
-from fastnn.backends.numba_cpu.engine.compiling import door
 from fastnn.backends.numba_cpu.engine.entry import PREDICT, STEPS
 from fastnn.backends.numba_cpu.fast_road import FastRoad
+from fastnn.backends.numba_cpu.finite import finder
 from fastnn.backends.numba_cpu.runner import Runner, address_of, word
 from fastnn.backends.numba_cpu.tables import PreparedOptimizer, rounded
 from fastnn.backends.numba_cpu.workspace import TRAINING, Kind, Workspace
@@ -32,12 +31,12 @@ class NumbaExecutable(Executable):
         super().__init__(program, dtype, threads)
         self._runner = Runner(self)
         self._fast = FastRoad(self._runner, program, dtype)
+        self._first_nonfinite = finder(dtype.name)
         self._kept: tuple[object, Array] = None, self.parameters
 
     def all_finite(self, vector: Array) -> bool:
         """Tell whether parameters, states or moments are finite."""
-        kernel = table.address("first_nonfinite", self.dtype)
-        return bool(door("first_nonfinite", self.dtype.name)(kernel, vector) < 0)
+        return bool(self._first_nonfinite(vector) < 0)
 
     def _open(self, kind: Kind, rows: int, parameters: Array) -> Workspace:
         """Return a workspace for a call on the thorough road."""
@@ -58,7 +57,7 @@ class NumbaExecutable(Executable):
         run["batch_weight"] = address_of(batch.weight)
 
     def _execute(self, workspace: Workspace, command: int) -> None:
-        self._runner.execute(workspace, self._runner.enter, command, workspace.address, 0, 0)
+        self._runner.execute(workspace, self._runner.enter, workspace.address, command)
 
     # -- predictions ------------------------------------------------------------------------------
 

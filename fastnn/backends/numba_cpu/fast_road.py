@@ -5,11 +5,11 @@ What does not fit is left to the thorough road, which converts it or names what 
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy import empty, ndarray  # a call needs no look-up
 
 from fastnn.backends.base import OptimizerState
 from fastnn.backends.numba_cpu.engine.compiling import door
@@ -29,6 +29,9 @@ Array = npt.NDArray[Any]
 WORK_WITH_GIL = 200_000
 WORK_OF_ELEMENT = 16  # an element of a slot costs about as much as so many multiply-adds
 PASSES_OF_STEP = 3  # the backward pass takes two products for every one of the forward pass
+
+SAFE = TRAINING._replace(safe=True)
+SAFE_FLAT = SAFE._replace(flat=True)
 
 LABELS = np.dtype(np.int64)
 
@@ -58,11 +61,7 @@ class FastRoad:
         self._few_rows = WORK_WITH_GIL // (program.size + WORK_OF_ELEMENT * elements)
         self._few_rows_of_step = self._few_rows // PASSES_OF_STEP
         self._predict_freely, self._predict_briefly = self._doors("predict")
-
-    @functools.cached_property
-    def _train(self) -> tuple[Any, Any]:
-        """The doors of a step, without the GIL and with it."""
-        return self._doors("train_labels" if self._takes_labels else "train")
+        self._train: tuple[Any, Any] | None = None  # the same for steps, from the first one on
 
     def _doors(self, name: str) -> tuple[Any, Any]:
         freely = door(name, self._dtype.name)
@@ -73,24 +72,22 @@ class FastRoad:
     ) -> Array | None:
         """Return the predictions, written into `out` if there is one; None to leave it alone."""
         dtype = self._dtype
-        if type(X) is not np.ndarray or X.dtype is not dtype or X.ndim != 2:
-            return None
-        if X.flags.num & PLAIN != PLAIN:
+        if type(X) is not ndarray or X.dtype is not dtype or X.ndim != 2 or ~X.flags.num & PLAIN:
             return None
         rows, into = len(X), out
         if out is None:
-            into = np.empty((rows, self._outputs), dtype)
+            into = empty((rows, self._outputs), dtype)
         elif not self._is_plain(out) or not out.flags.writeable:
             return None
-        runner = self._runner
-        workspace = runner.take(kind, rows)
-        workspace.use(parameters, states)
+        workspace = self._runner.take(kind, rows)
+        if workspace.used is not parameters:
+            workspace.use(parameters, states)
         if rows <= self._few_rows:
             status = self._predict_briefly(workspace.address, X, into, 0, 0)
-            runner.leave(workspace)
+            workspace.home.append(workspace)
         else:
             told = workspace.address, X, into, 1, out is None
-            status = runner.execute(workspace, self._predict_freely, *told)
+            status = self._runner.execute(workspace, self._predict_freely, *told)
         return into if status == FINE else None
 
     def step(
@@ -117,17 +114,20 @@ class FastRoad:
             return None
         rows, runner, before = len(X), self._runner, state.step
         flat = runner.is_flat(state.optimizer.clip_norm, rows)
-        workspace = runner.take(TRAINING._replace(flat=flat, safe=True), rows)
+        workspace = runner.take(SAFE_FLAT if flat else SAFE, rows)
         workspace.use(parameters, states)
         workspace.optimize(prepared)
+        if self._train is None:
+            self._train = self._doors("train_labels" if self._takes_labels else "train")
+        train_freely, train_briefly = self._train
         brief = rows <= self._few_rows_of_step
         told = (workspace.address, X, targets, self._bounds, not brief, rate, word(seed), before)
         try:
             if brief:
-                result = self._train[True](*told, state.product)
-                runner.leave(workspace)
+                result = train_briefly(*told, state.product)
+                workspace.home.append(workspace)
             else:
-                result = runner.execute(workspace, self._train[False], *told, state.product)
+                result = runner.execute(workspace, train_freely, *told, state.product)
         except BaseException:
             # Ctrl-C may come when the step is taken, and Python had no time to note it.
             if prepared.record["steps"][0] == before + 1:
@@ -138,13 +138,13 @@ class FastRoad:
 
     def _is_plain(self, X: Any) -> bool:
         """Tell whether X is a matrix of this dtype as compiled code takes it."""
-        if type(X) is not np.ndarray or X.dtype is not self._dtype or X.ndim != 2:
+        if type(X) is not ndarray or X.dtype is not self._dtype or X.ndim != 2:
             return False
         return not ~X.flags.num & PLAIN
 
     def _targets(self, y: Any) -> Array | None:
         """Return targets if compiled code takes them."""
-        if self._bounds is None or type(y) is not np.ndarray:
+        if self._bounds is None or type(y) is not ndarray:
             return None
         if self._takes_labels:
             fits = y.ndim == 1 and y.dtype is LABELS and not ~y.flags.num & PLAIN

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import ctypes
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastnn.backends.numba_cpu import table
+from fastnn.backends.numba_cpu.engine.compiling import door
 
-__all__ = ["first_nonfinite"]
+__all__ = ["finder", "first_nonfinite"]
 
 
 @cache
-def _function(dtype: str) -> Any:
-    kinds = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64
-    return ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(table.address("first_nonfinite", dtype))
+def finder(dtype: str) -> Callable[[npt.NDArray[Any]], int]:
+    """Return the function that finds the first number of an array that is not finite, or -1."""
+    kernel = table.address("first_nonfinite", dtype)
+    return partial(door("first_nonfinite", dtype), kernel)
 
 
 def first_nonfinite(array: npt.NDArray[Any]) -> int:
@@ -37,4 +39,4 @@ def first_nonfinite(array: npt.NDArray[Any]) -> int:
         raise ValueError("expected a C-contiguous array")
     if array.dtype not in (np.float32, np.float64) or not (flags.aligned and array.dtype.isnative):
         raise ValueError("expected an aligned array of float32 or float64")
-    return int(_function(array.dtype.name)(array.ctypes.data, array.size, 1, array.size))
+    return finder(array.dtype.name)(array)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -46,22 +47,21 @@ class Runner:
         self.plan = plan(executable.program, executable.dtype.itemsize)
         self._threads, self._tables = executable.threads, Tables(executable, self.plan)
         self._trial = np.zeros(TRIAL_WORDS, np.int64)
-        self._spares: dict[Kind, list[Workspace]] = {}
+        self._spares: dict[Kind, list[Workspace]] = defaultdict(list)  # that no run uses
         self.enter = door("enter")
-
-    def spares(self, kind: Kind) -> list[Workspace]:
-        """Return the list of workspaces of a kind that no run uses."""
-        return self._spares.setdefault(kind, [])
 
     def take(self, kind: Kind, rows: int) -> Workspace:
         """Return a workspace for so many rows: what the last run left, where that is enough."""
-        spares = self.spares(kind)
         try:
-            workspace = spares.pop()
+            workspace = self._spares[kind].pop()
             if workspace.capacity >= rows:
                 return workspace
-        except IndexError:
+        except IndexError:  # there is none, or others have them all
             pass
+        return self._make(kind, rows)
+
+    def _make(self, kind: Kind, rows: int) -> Workspace:
+        """Return a new workspace for so many rows; what its runs need is compiled or loaded."""
         if kind.backward:
             self._tables.train()
         elif kind.loss:
@@ -70,12 +70,9 @@ class Runner:
             self._tables.round()
         workspace = Workspace(self._tables, kind, rows, self._threads)
         workspace.run["trial"] = self._trial.ctypes.data
-        return workspace
-
-    def leave(self, workspace: Workspace) -> None:
-        """Keep a workspace for the next run."""
         if workspace.memory.nbytes <= KEPT_BYTES:
-            self.spares(workspace.kind).append(workspace)
+            workspace.home = self._spares[kind]
+        return workspace
 
     def execute(self, workspace: Workspace, enter: Any, *arguments: Any) -> Any:
         """Call the engine by a door, with the workers that are free, and return what it returns.
@@ -97,7 +94,7 @@ class Runner:
         error = None
         if run["interrupted"][0]:
             error = [int(run[name][0]) or None for name in ERROR]
-        self.leave(workspace)
+        workspace.home.append(workspace)
         if error is not None:
             raise_error(*error)
         return result

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fastnn.activations import FORMULAS
 from fastnn.backends.base import Executable, OptimizerState
 from fastnn.backends.jit.functions import compile_activation, compile_loss
-from fastnn.backends.numba_cpu.engine.compiling import engine_addresses
+from fastnn.backends.numba_cpu.engine.compiling import engine_address
 from fastnn.backends.numba_cpu.engine.records import (
     BLOCK,
     CUSTOM_ACTIVATION,
@@ -24,7 +24,7 @@ from fastnn.backends.numba_cpu.engine.records import (
 )
 from fastnn.backends.numba_cpu.table import address
 from fastnn.backends.numba_cpu.updates import SETTINGS
-from fastnn.optimizers import Optimizer
+from fastnn.optimizers import OPTIMIZERS, Optimizer
 from fastnn.program import Program
 from fastnn.program.plan import Plan
 from fastnn.program.program import Op
@@ -53,6 +53,8 @@ BACKWARD = {
     "add": "",
     "concat": "",
 }
+# The update of every optimizer.
+UPDATES = {name: "adam" if name == "adamw" else name for name in OPTIMIZERS}
 # By what the targets are: a loss that tells right outputs from wrong ones, for a custom loss.
 JUDGES = {"probabilities": "binary_cross_entropy", "signs": "hinge"}
 # Kernels that belong to no op, and go with predictions.
@@ -93,7 +95,8 @@ class Tables:
     def _run(self) -> Record:
         program, plan = self.program, self.plan
         run = np.zeros(1, RUN)
-        run["execute"], run["items"] = engine_addresses()
+        for name in ("execute", "do_job", "do_tile"):
+            run[name] = engine_address(name)
         for name in ("parameters", "ops", "blocks"):
             run[name] = getattr(self, name).ctypes.data
         run["op_count"], run["parameter_count"] = len(program.ops), len(program.parameters)
@@ -152,6 +155,8 @@ class Tables:
             record["backward"] = self._address(name, _choice(op))
             if op.parameters:
                 record["sums"] = self._address(SUMS[op.kind])
+        for name in ("go_back", "do_block"):
+            self.run[name] = engine_address(name)
         if self.plan.couples_rows:
             for name in ("batch_norm_statistics", "batch_norm_update"):
                 self.run[name] = self._address(name)
@@ -244,7 +249,7 @@ class PreparedOptimizer:
         self.optimizer, self.moments = optimizer, moments
         self.record = record = np.zeros(1, OPTIMIZER)
         self.address = int(record.ctypes.data)
-        name = "adam" if optimizer.name == "adamw" else optimizer.name
+        name = UPDATES[optimizer.name]
         record["update"] = address("update", moments.dtype, name)
         if optimizer.clip_value:
             record["clip"] = address("clip", moments.dtype)

@@ -10,8 +10,7 @@ import os
 import threading
 from queue import SimpleQueue
 
-from fastnn.backends.numba_cpu.engine.compiling import door
-from fastnn.backends.numba_cpu.engine.entry import ASSIST
+from fastnn.backends.numba_cpu.engine.compiling import door, engine_address
 from fastnn.backends.numba_cpu.workspace import Workspace
 
 __all__ = ["Pool", "pool"]
@@ -34,10 +33,10 @@ class _Worker(threading.Thread):
 
     def run(self) -> None:
         """Wait for messages."""
-        enter = door("enter")
+        help_out, code = door("help_out"), engine_address("help_out")
         while (message := self.messages.get()) is not None:
             workspace, generation = message
-            enter(ASSIST, workspace.address, self.number, generation)
+            help_out(code, workspace.address, self.number, generation)
             del message, workspace  # the memory is the caller's
 
 

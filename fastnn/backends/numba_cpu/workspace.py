@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastnn.backends.base import CACHE_LINE, aligned_zeros
+from fastnn.backends.aligned import CACHE_LINE, aligned_zeros
 from fastnn.backends.numba_cpu.engine.jobs import SHARE_BYTES
 from fastnn.backends.numba_cpu.engine.records import RUN, SLOT, TILE
 from fastnn.backends.numba_cpu.tables import PreparedOptimizer, Tables
@@ -97,10 +97,15 @@ class Workspace:
         Where the record stands.
     threads : int
         The most that pay for so many rows.
+    used : ndarray or None
+        The parameters of its last run.
+    home : list of Workspace
+        Where it waits for the next run; a list of its own where it is too large to be kept.
     """
 
     def __init__(self, tables: Tables, kind: Kind, capacity: int, threads: int) -> None:
         self.kind, self.capacity = kind, capacity
+        self.home: list[Workspace] = []
         plan = tables.plan
         self.whole = kind.training and plan.couples_rows
         worth = WORK_OF_TWO if kind.training else WORK_OF_WAKING
@@ -117,14 +122,14 @@ class Workspace:
         self.run[...] = tables.run
         self._lay_out(_Arena(self.memory), tables, self.run)
         self.address = int(self.memory.ctypes.data)
-        self._used: tuple[Any, Any] = None, None
+        self.used: npt.NDArray[Any] | None = None
         self._optimizer: PreparedOptimizer | None = None
 
     def use(self, parameters: npt.NDArray[Any], states: npt.NDArray[Any]) -> None:
-        """Note where parameters and states stand."""
-        if self._used[0] is not parameters or self._used[1] is not states:
+        """Note where parameters and states stand; an Executable keeps its states."""
+        if self.used is not parameters:
             self.run["values"], self.run["states_at"] = parameters.ctypes.data, states.ctypes.data
-            self._used = parameters, states
+            self.used = parameters
 
     def optimize(self, prepared: PreparedOptimizer) -> None:
         """Note the optimizer of a run that updates."""

@@ -20,7 +20,16 @@ from fastnn.backends.numba_cpu.memory import (
     doubles_at,
 )
 
-__all__ = ["UNFIT", "enter", "first_nonfinite", "predict", "signatures", "train", "train_labels"]
+__all__ = [
+    "UNFIT",
+    "enter",
+    "first_nonfinite",
+    "help_out",
+    "predict",
+    "signatures",
+    "train",
+    "train_labels",
+]
 
 # What a door returns where arrays are not what they have to be, and nothing was done.
 UNFIT = -1
@@ -31,6 +40,8 @@ def signatures(door: str, dtype: str) -> list[Any]:
     real, word, number = getattr(types, dtype or "float64"), types.int64, types.float64
     rows = types.Array(real, 2, "C", readonly=True)
     if door == "enter":
+        return [(word, word)]
+    if door == "help_out":
         return [(word,) * 4]
     if door == "first_nonfinite":
         return [(word, types.Array(real, n, "C", readonly=True)) for n in (1, 2)]
@@ -40,9 +51,14 @@ def signatures(door: str, dtype: str) -> list[Any]:
     return [(word, rows, targets, word, word, number, word, word, number)]
 
 
-def enter(command: int, address: int, worker: int, generation: int) -> int:
+def enter(address: int, command: int) -> int:
     """Call the engine on a run that is all prepared."""
-    return call_int64(run_at(address, 0).execute, command, address, worker, generation)
+    return call_int64(run_at(address, 0).execute, address, command)
+
+
+def help_out(code: int, address: int, worker: int, generation: int) -> int:
+    """Work for the run at an address, until it is over."""
+    return call_int64(code, address, worker, generation)
 
 
 def first_nonfinite(kernel: int, X: Any) -> int:
@@ -81,7 +97,7 @@ def predict(address: int, X: Any, out: Any, polls: int, ours: int) -> int:
     if not run.only_finite and not _is_finite(run, X):
         return UNFIT
     run.out = y
-    return call_int64(run.execute, PREDICT, address, 0, 0)
+    return call_int64(run.execute, address, PREDICT)
 
 
 @njit(**INLINED)  # type: ignore[untyped-decorator]
@@ -110,7 +126,7 @@ def _step(
     doubles_at(run.rates, 1)[0] = rate
     optimizer = optimizer_at(run.optimizer, 0)
     optimizer.steps, optimizer.product = step, product
-    status = call_int64(run.execute, STEPS, address_of(run), 0, 0)
+    status = call_int64(run.execute, address_of(run), STEPS)
     return status, doubles_at(run.losses, 1)[0], optimizer.steps, optimizer.product
 
 

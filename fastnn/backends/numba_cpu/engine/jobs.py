@@ -46,7 +46,8 @@ GENERATION_AT = offset(RUN, "generation")
 
 @njit(**INLINED)  # type: ignore[untyped-decorator]
 def _do(run: Any, task: int, item: int, worker: int) -> None:
-    call(run.items, address_of(run), task, item, worker)
+    code = run.do_block if task == BLOCKS else run.do_tile
+    call(code, address_of(run), task, item, worker)
 
 
 @njit(**INLINED)  # type: ignore[untyped-decorator]

@@ -133,9 +133,10 @@ KERNELS = (
 # One call's way through the program: what is the same for all calls, the workspace, what the call
 # brought, and where it is. Addresses of what is not there are 0.
 RUN = _record(
-    # The program, and its plan. `judge` is a loss whose hits are those of a custom loss.
-    "execute items slots parameters ops blocks op_count parameter_count block_count"
-    " size state_size element couples_rows limits_norms most_rows most_tile row_work"
+    # The functions of the engine, the program, and its plan. `judge` is a loss whose hits are those
+    # of a custom loss.
+    "execute do_job do_tile go_back do_block slots parameters ops blocks op_count parameter_count"
+    " block_count size state_size element couples_rows limits_norms most_tile"
     " loss custom_loss judge head_kernel head_is_activation " + " ".join(KERNELS) +
     # The workspace, for `capacity` rows; `row_ld` is what a row has in buffers that slots share.
     " capacity row_ld tiles saved row_loss hits Y labels weight flat statistics scratch"

@@ -6,10 +6,10 @@ from typing import Any
 
 from numba import njit
 
-from fastnn.backends.numba_cpu.engine.passes import backward, forward
+from fastnn.backends.numba_cpu.engine.passes import forward
 from fastnn.backends.numba_cpu.engine.polling import FINE, diverge, go_on, outcome
 from fastnn.backends.numba_cpu.engine.records import PREDICTIONS, slot_at, tile_at
-from fastnn.backends.numba_cpu.memory import INLINED, call, call_int64, integers_at
+from fastnn.backends.numba_cpu.memory import INLINED, address_of, call, call_int64, integers_at
 
 __all__ = ["run_tile"]
 
@@ -116,4 +116,4 @@ def run_tile(run: Any, item: int, worker: int, task: int) -> None:
         return
     _loss_of(run, tile)
     if slot_at(run.slots, run.op_count).gradients:
-        backward(run, tile)
+        call(run.go_back, address_of(run), address_of(tile))

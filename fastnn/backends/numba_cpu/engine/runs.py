@@ -7,7 +7,6 @@ from typing import Any
 
 from numba import njit
 
-from fastnn.backends.numba_cpu.engine.jobs import parallel
 from fastnn.backends.numba_cpu.engine.passes import real_at
 from fastnn.backends.numba_cpu.engine.polling import DIVERGED, FINE, outcome
 from fastnn.backends.numba_cpu.engine.records import (
@@ -17,9 +16,22 @@ from fastnn.backends.numba_cpu.engine.records import (
     parameter_at,
     slot_at,
 )
-from fastnn.backends.numba_cpu.memory import INLINED, call_float64, doubles_at, integers_at
+from fastnn.backends.numba_cpu.memory import (
+    INLINED,
+    address_of,
+    call,
+    call_float64,
+    doubles_at,
+    integers_at,
+)
 
 __all__ = ["batch_loss", "gradients", "predict"]
+
+
+@njit(**INLINED)  # type: ignore[untyped-decorator]
+def _parallel(run: Any, task: int, count: int, threads: int) -> None:
+    """Do all items of a job, on at most so many threads."""
+    call(run.do_job, address_of(run), task, count, threads)
 
 
 @njit(**INLINED)  # type: ignore[untyped-decorator]
@@ -32,7 +44,7 @@ def even_tile(most: int, rows: int, threads: int) -> int:
 def predict(run: Any) -> int:
     """Write the predictions for a batch; return how it went."""
     run.tile = even_tile(run.most_tile, run.batch_rows, run.threads)
-    parallel(run, PREDICTIONS, (run.batch_rows - 1) // run.tile + 1, run.threads)
+    _parallel(run, PREDICTIONS, (run.batch_rows - 1) // run.tile + 1, run.threads)
     return outcome(run)
 
 
@@ -50,7 +62,7 @@ def _weight_at(run: Any, order: int, first: int, row: int) -> float:
 @njit(**INLINED)  # type: ignore[untyped-decorator]
 def gradients(run: Any, threads: int) -> float:
     """Phase B over the chunk; return the penalties of parameters that are updated on the spot."""
-    parallel(run, BLOCKS, run.block_count, threads)
+    _parallel(run, BLOCKS, run.block_count, threads)
     total = 0.0
     if run.on_the_spot:
         parts = doubles_at(run.block_penalty, run.block_count)
@@ -98,7 +110,7 @@ def batch_loss(run: Any, order: int, first: int, rows: int, threads: int) -> int
         if not order:
             input_slot.values = run.batch_X + run.first_row * input_slot.width * run.element
         run.tile = B if run.couples_rows and run.training else even_tile(run.most_tile, B, threads)
-        parallel(run, LOSSES, (B - 1) // run.tile + 1, threads)
+        _parallel(run, LOSSES, (B - 1) // run.tile + 1, threads)
         if outcome(run) != FINE:
             return outcome(run)
         for r in range(B):
