@@ -9,7 +9,6 @@ import sys
 import processes
 import pytest
 
-pytest.importorskip("fastnn.backends.native", exc_type=ImportError)
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
 
 # Batches of 100 rows are worth threads: see WORK_OF_TWO in src_c/run.c.
@@ -29,7 +28,7 @@ X, y = rng.normal(0, 1, (200, 60)), rng.integers(0, 3, 200)
 
 def network(threads):
     layers = [fn.Dense(100, "relu"), fn.Dropout(0.2), fn.Dense(3, "softmax")]
-    return fn.Network(layers, input_size=60, threads=threads)
+    return fn.Network(layers, input_size=60, threads=threads, backend=BACKEND)
 
 def train(net, epochs=3):
     net.fit(X, y, epochs=epochs, batch_size=100, progress=False)
@@ -55,12 +54,13 @@ def in_child(call):
 """
 
 
-def holds(text, tmp_path):
-    """Hold what text claims, behind the head."""
-    processes.hold(HEAD + text, tmp_path, OPENBLAS_NUM_THREADS="1")
+def holds(text, tmp_path, backend):
+    """Hold what text claims of a backend, behind the head."""
+    text = f"{HEAD}\nBACKEND = {backend.name!r}\n{text}"
+    processes.hold(text, tmp_path, OPENBLAS_NUM_THREADS="1")
 
 
-def test_neither_the_import_nor_one_thread_starts_another(tmp_path):
+def test_neither_the_import_nor_one_thread_starts_another(tmp_path, compiled):
     text = """
 assert after_import == at_first
 net = network(1)
@@ -70,10 +70,10 @@ assert threads_here() == at_first
 train(network(3))
 assert threads_here() == at_first + 2
 """
-    holds(text, tmp_path)
+    holds(text, tmp_path, compiled)
 
 
-def test_parent_and_child_train_on_with_threads(tmp_path):
+def test_parent_and_child_train_on_with_threads(tmp_path, compiled):
     text = """
 alone = train_afresh(1)
 net = network(3)
@@ -83,10 +83,10 @@ assert in_child(lambda: in_child(lambda: train(net, epochs=2))[0]) == (alone, 1)
 assert train(net, epochs=2) == alone
 assert in_child(lambda: train_afresh(5)) == (alone, 5)
 """
-    holds(text, tmp_path)
+    holds(text, tmp_path, compiled)
 
 
-def test_a_fork_while_another_thread_trains_disturbs_neither(tmp_path):
+def test_a_fork_while_another_thread_trains_disturbs_neither(tmp_path, compiled):
     text = """
 import threading
 alone, others, over = train_afresh(1), set(), threading.Event()
@@ -106,10 +106,10 @@ finally:
     other.join()
 assert others == {wanted}
 """
-    holds(text, tmp_path)
+    holds(text, tmp_path, compiled)
 
 
-def test_a_pool_of_forked_processes_trains_with_threads(tmp_path):
+def test_a_pool_of_forked_processes_trains_with_threads(tmp_path, compiled):
     text = """
 import multiprocessing
 alone = train_afresh(2)
@@ -117,4 +117,4 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
     assert pool.map(train_afresh, [1, 2, 3, 4, 5]) == [alone] * 5
     assert train_afresh(3) == alone
 """
-    holds(text, tmp_path)
+    holds(text, tmp_path, compiled)
