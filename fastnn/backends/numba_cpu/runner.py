@@ -80,17 +80,17 @@ class Runner:
         The workspace is kept for the next run, and what a handler of a signal raised is raised.
         """
         run, threads = workspace.run, 1
-        if workspace.threads > 1:
-            run["generation"] += 1
-            threads = pool.begin(workspace, workspace.threads, int(run["generation"][0]))
         try:
+            if workspace.threads > 1:
+                run["generation"] += 1
+                threads = pool.begin(workspace, workspace.threads, int(run["generation"][0]))
             run["threads"] = threads
             result = enter(*arguments)
         finally:
-            if threads > 1:
+            if workspace.threads > 1:
                 run["generation"] += 1  # by which the workers know that it is over
                 run["threads"] = 1
-                pool.end()
+                pool.end(workspace)
         error = None
         if run["interrupted"][0]:
             error = [int(run[name][0]) or None for name in ERROR]

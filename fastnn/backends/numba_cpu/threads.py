@@ -50,25 +50,30 @@ class Pool:
     def begin(self, workspace: Workspace, threads: int, generation: int) -> int:
         """Take the pool, send workers to a run, and return how many threads it has.
 
-        That is 1 where the caller is alone: then there is nothing to end.
+        That is 1 where the caller is alone.
         """
         wanted = min(threads, MOST) - 1
-        if wanted < 1 or self._over or not self._owner.acquire(blocking=False):
+        # One step, so that whoever is interrupted has either taken the pool or not.
+        if wanted < 1 or self._over or self._owner.setdefault("run", workspace) is not workspace:
             return 1
-        try:
-            while len(self._workers) < wanted:
-                worker = _Worker(len(self._workers) + 1)
+        while len(self._workers) < wanted:
+            worker = _Worker(len(self._workers) + 1)
+            # Known before it starts: where an interrupt comes meanwhile, it is told to end all the
+            # same, else the process would wait for it forever.
+            self._workers.append(worker)
+            try:
                 worker.start()
-                self._workers.append(worker)
-        except RuntimeError:  # the system gives no more threads
-            pass
+            except RuntimeError:  # the system gives no more threads
+                self._workers.remove(worker)
+                break
         for worker in self._workers[:wanted]:
             worker.messages.put((workspace, generation))
         return 1 + min(wanted, len(self._workers))
 
-    def end(self) -> None:
-        """Give the pool back."""
-        self._owner.release()
+    def end(self, workspace: Workspace) -> None:
+        """Give the pool back, where a run has it."""
+        if self._owner.get("run") is workspace:
+            del self._owner["run"]
 
     def stop(self) -> None:
         """End all workers, when the process does."""
@@ -78,7 +83,7 @@ class Pool:
 
     def forget(self) -> None:
         """Forget the workers, which a forked child has not, and whoever had the pool."""
-        self._owner = threading.Lock()
+        self._owner: dict[str, Workspace] = {}
         self._workers: list[_Worker] = []
 
 
