@@ -15,7 +15,8 @@ python3-venv) or name another Python, for example PYTHON=python3.12" >&2; exit 1
 endef
 
 .PHONY: help demo test test-cuda-simulated test-tsan test-sanitized test-exhaustive test-aarch64 \
-    arm-tools coverage bench bench-cuda bench-kernels bench-scaling bench-write lint format build clean FORCE
+    arm-tools coverage bench bench-cuda bench-custom bench-kernels bench-scaling bench-write lint \
+    format build clean FORCE
 .NOTPARALLEL:
 help:
 	@echo 'make demo     train the first network, in a venv of its own'
@@ -31,6 +32,7 @@ help:
 	@echo 'make build    the wheel and the sdist, into dist/'
 	@echo 'make bench    fastnn beside other libraries   (ARGS=--quick, ARGS=--write, ARGS=--help)'
 	@echo 'make bench-cuda      on a GPU, beside PyTorch and JAX; their versions for CUDA are to be there'
+	@echo 'make bench-custom    activations of your own beside the built-in ones   (ARGS="mish relu")'
 	@echo 'make bench-scaling   how a step grows with width, batch, depth and threads   (ARGS=--write)'
 	@echo 'make bench-write     the results into README.md and docs, without measuring'
 	@echo 'make bench-kernels   every kernel and network alone, by pytest-benchmark   (ARGS="-k NAME")'
@@ -183,6 +185,9 @@ bench: $(BENCH_VENV)
 # The tests of the backend run first, on the device.
 bench-cuda: $(BENCH_VENV)
 	$(BENCH_PYTHON) benchmarks/cuda_compare.py $(ARGS)
+
+bench-custom: $(BENCH_VENV)
+	$(BENCH_PYTHON) benchmarks/custom.py $(ARGS)
 
 bench-scaling: $(BENCH_VENV)
 	$(BENCH_PYTHON) benchmarks/scaling.py $(ARGS)

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastnn import backends, bench
+from fastnn import activations, backends, bench
+from fastnn.activations import FORMULAS
 from fastnn.program.kernels import KERNELS
 
 # Behind everything else, so that it hides nothing.
@@ -20,10 +21,12 @@ import busy
 import cases
 import compare
 import contestants
+import custom
 import footprint
 import machine
 import measure
 import openblas
+import own_activations
 import report
 import rounds
 import scaling
@@ -357,3 +360,35 @@ def test_the_benchmark_inside_the_package_reports_steps_and_predictions():
     assert told[0].startswith("backend ")
     assert sum(line.startswith("train ") for line in told) == len(bench.TRAINING)
     assert sum(line.startswith("predict ") for line in told) == 2 * len(bench.TRAINING)
+
+
+# -- activations of one's own --------------------------------------------------------------------
+
+
+def test_there_is_a_copy_of_every_activation():
+    assert set(own_activations.COPIES) == set(FORMULAS)
+
+
+@pytest.fixture
+def copies():
+    """Let copies be registered, where they can be compiled, and forget them."""
+    pytest.importorskip("numba")
+    if "native" not in backends.available():
+        pytest.skip("there is no native backend")
+    before = dict(activations.CUSTOM)
+    yield own_activations.COPIES
+    activations.CUSTOM.clear()
+    activations.CUSTOM.update(before)
+
+
+@pytest.mark.usefixtures("copies")
+def test_a_copy_is_measured_beside_its_original():
+    told = custom.measure(TINY, "tanh", "native", rounds=2, seconds=1e-3)
+    assert set(told) == {"ours", "own", "ratio", "compiled"}
+    assert told["ratio"]["low"] <= told["ratio"]["median"] <= told["ratio"]["high"]
+
+
+def test_a_copy_that_is_none_is_noticed(copies, monkeypatch):
+    monkeypatch.setitem(copies, "tanh", copies["softsign"])
+    with pytest.raises(SystemExit, match="the copy of tanh does something else"):
+        custom.measure(TINY, "tanh", "native", rounds=1, seconds=1e-3)

@@ -41,6 +41,13 @@ LOG_TERMS = _parsed(
     "0x1.555555555577dp-1 0x1.99999998eec52p-2 0x1.249249b39276dp-2 0x1.c71c0073af721p-3 "
     "0x1.74750a081ea2cp-3 0x1.384fb6875720fp-3 0x1.3ad6dc08b7079p-3",
 )
+# (log(1 + f) - f + f**2 / 2) / f**3 for 1 + f from sqrt(1/2) to sqrt(2), where no division may be,
+# which costs as much as all the rest; float64 would need too many of them.
+LOG_DIRECT_TERMS = _parsed(
+    "0x1.555552p-2 -0x1.000238p-2 0x1.99a132p-3 -0x1.546f34p-3 0x1.22c28cp-3 -0x1.0d88e2p-3 "
+    "0x1.05ee74p-3 -0x1.3a035ep-4",
+    "0x0p0",
+)
 # (sin(r) / r - 1) / r**2 in r**2, for |r| <= pi / 4
 SIN_TERMS = _parsed(
     "-0x1.555546p-3 0x1.110776p-7 -0x1.995302p-13",

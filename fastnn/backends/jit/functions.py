@@ -23,7 +23,8 @@ from numba.core.errors import NumbaWarning
 
 from fastnn.backends.jit.instructions import FASTMATH, INLINE, inlined
 from fastnn.backends.jit.library import library
-from fastnn.backends.jit.memory import attempted, get, held, local, loop, put, there
+from fastnn.backends.jit.memory import VECTORS, attempted, get, held, local, loop, put, there
+from fastnn.backends.jit.tiles import LINE, clear, gather, scatter, up_to
 from fastnn.backends.jit.translate import Refused, Translator
 from fastnn.errors import CompilationError
 
@@ -46,7 +47,7 @@ OPTIONS = {
 # What a user writes may ask for an element that is not there: where a score is NaN, say.
 CHECKED = {**INLINE, "boundscheck": True}
 
-# Losses of a row that are computed before they are summed, one after the other.
+# Elements that are computed on the stack, before they are moved or summed.
 BLOCK = 256
 
 
@@ -209,6 +210,8 @@ def _with_defaults(function: Any, arguments: int) -> Any:
 def _compile_activation(custom: Custom, dtype: str) -> CompiledActivation:
     f, slope = _compile_scalars(custom, dtype, 1)
 
+    together = VECTORS * LINE // np.dtype(dtype).itemsize  # elements that a loop takes at a time
+
     @inlined
     def set_value(o: Any, at: Any) -> None:
         Y, y, X, x = at
@@ -219,25 +222,43 @@ def _compile_activation(custom: Custom, dtype: str) -> CompiledActivation:
         dX, dx, dY, dy, X, x = at
         put(dX, dx + o, get(dY, dy + o) * attempted(slope, (get(X, x + o),)))
 
-    @inlined
-    def add_slope(o: Any, at: Any) -> None:
-        dX, dx, dY, dy, X, x = at
-        rise = get(dY, dy + o) * attempted(slope, (get(X, x + o),))
-        put(dX, dx + o, held(dX, dx + o) + rise)
-
+    # First what of each row fills vectors, as it stands; then what is left over of all rows, behind
+    # one another in a block: one by one they would take as long as all the rest.
     def forward(Y: Any, ldY: Any, X: Any, ldX: Any, B: Any, O: Any) -> None:
-        for r in range(B):
-            loop(O, set_value, (Y, r * ldY, X, r * ldX))
+        main = O - O % together
+        rows, left = (B if main else 0), B * (O - main)
+        block = local(X, BLOCK)
+        for step in range(rows + (left + BLOCK - 1) // BLOCK):
+            if step < rows:
+                at, n = (Y, step * ldY, X, step * ldX), main
+            else:
+                first = (step - rows) * BLOCK
+                at, n = (block, 0, block, 0), min(BLOCK, left - first)
+                gather(block, n, first, X, ldX, main, O)
+                clear(block, n, up_to(n, together))
+            loop(n if step < rows else up_to(n, together), set_value, at)
+            if step >= rows:
+                scatter(block, n, first, Y, ldY, main, O, False)
 
     def backward(
         dX: Any, lddX: Any, dY: Any, lddY: Any, X: Any, ldX: Any, accumulate: Any, B: Any, O: Any
     ) -> None:
-        for r in range(B):
-            at = dX, r * lddX, dY, r * lddY, X, r * ldX
-            if accumulate:
-                loop(O, add_slope, at)
+        main = 0 if accumulate else O - O % together
+        rows, left = (B if main else 0), B * (O - main)
+        block, scores = local(X, BLOCK), local(X, BLOCK)
+        for step in range(rows + (left + BLOCK - 1) // BLOCK):
+            if step < rows:
+                at, n = (dX, step * lddX, dY, step * lddY, X, step * ldX), main
             else:
-                loop(O, set_slope, at)
+                first = (step - rows) * BLOCK
+                at, n = (block, 0, block, 0, scores, 0), min(BLOCK, left - first)
+                gather(block, n, first, dY, lddY, main, O)
+                gather(scores, n, first, X, ldX, main, O)
+                clear(block, n, up_to(n, together))
+                clear(scores, n, up_to(n, together))
+            loop(n if step < rows else up_to(n, together), set_slope, at)
+            if step >= rows:
+                scatter(block, n, first, dX, lddX, main, O, accumulate)
 
     reals, n = types.CPointer(getattr(types, dtype)), types.int64
     codes = (

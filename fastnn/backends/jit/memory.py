@@ -14,7 +14,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["attempted", "get", "held", "local", "loop", "put", "there"]
+__all__ = ["VECTORS", "attempted", "get", "held", "hold", "local", "loop", "put", "there"]
+
+# As many vectors as a loop works on at once. Half of them take up to half as long again.
+VECTORS = 4
 
 
 def _scopes(module: Any) -> Any:
@@ -37,12 +40,23 @@ def get(typing: Any, pointer: Any, index: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def held(typing: Any, pointer: Any, index: Any) -> Any:
-    """Return an element of what is written."""
+    """Return an element of what may be written at any place."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.load(builder.gep(values[0], [values[1]], inbounds=True))
 
     return pointer.dtype(pointer, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def hold(typing: Any, pointer: Any, index: Any, value: Any) -> Any:
+    """Write an element of what may be read at any place."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        builder.store(values[2], builder.gep(values[0], [values[1]], inbounds=True))
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64, pointer.dtype), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -83,8 +97,8 @@ def local(typing: Any, pointer: Any, count: Any) -> Any:
 def loop(typing: Any, count: Any, body: Any, values: Any) -> Any:
     """Call a compiled function with every index below a count, and with a tuple of values.
 
-    Unlike a loop of Python's, this one tells LLVM to work on two vectors at once where it makes
-    any: a division of one goes on beside the products of the other.
+    Unlike a loop of Python's, this one tells LLVM to work on `VECTORS` at once where it makes any:
+    each function is a long chain of operations, which wait for one another.
     """
     called = body.get_call_type(typing, (types.int64, values), {})
 
@@ -102,7 +116,7 @@ def loop(typing: Any, count: Any, body: Any, values: Any) -> Any:
         index.add_incoming(zero, before)
         index.add_incoming(following, builder.block)
         again = builder.cbranch(builder.icmp_signed("<", following, n), inside, after)
-        again.set_metadata("llvm.loop", _two_at_once(builder.module))
+        again.set_metadata("llvm.loop", _several_at_once(builder.module))
         builder.position_at_end(after)
         return context.get_dummy_value()
 
@@ -135,10 +149,10 @@ def attempted(typing: Any, function: Any, values: Any) -> Any:
     return result(function, values), generate
 
 
-def _two_at_once(module: Any) -> Any:
+def _several_at_once(module: Any) -> Any:
     """Return what LLVM is told about a loop. A node of its own for each, which holds itself."""
-    two = ir.Constant(ir.IntType(32), 2)
-    hint = module.add_metadata(["llvm.loop.interleave.count", two])
+    count = ir.Constant(ir.IntType(32), VECTORS)
+    hint = module.add_metadata(["llvm.loop.interleave.count", count])
     own = ir.MDValue(module, [hint], name=str(len(module.metadata)))
     own.operands = (own, hint)
     return own

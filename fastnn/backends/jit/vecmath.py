@@ -161,6 +161,16 @@ def log_near_one(f: Any, low: Any) -> Any:
 
 
 @inlined
+def _log_of_mantissa(f: Any, low: Any) -> Any:
+    """Return log(1 + f) + low for 1 + f from sqrt(1/2) to sqrt(2)."""
+    if is_double(f):
+        return log_near_one(f, low)
+    square = f * f
+    rest = fma(square * f, polynomial(f, "LOG_DIRECT_TERMS"), low)
+    return f + fma(square, -HALF, rest)
+
+
+@inlined
 def log1p_of_unit(x: Any) -> Any:
     """Return log(1 + x) for 0 <= x <= 1: log(2) + log(1 + (x - 1) / 2) above 1/2."""
     upper = x > HALF
@@ -189,7 +199,7 @@ def _log_parts(x: Any) -> Any:
 def log(x: Any) -> Any:
     """Return the natural logarithm."""
     k, f = _log_parts(x)
-    near = log_near_one(f, k * constant(x, "LN2_LOW"))
+    near = _log_of_mantissa(f, k * constant(x, "LN2_LOW"))
     return _log_ends(x, k * constant(x, "LN2_HIGH") + near)
 
 
@@ -197,7 +207,7 @@ def log(x: Any) -> Any:
 def log2(x: Any) -> Any:
     """Return the logarithm to base 2, exact for powers of 2."""
     k, f = _log_parts(x)
-    return _log_ends(x, fma(log_near_one(f, ZERO), constant(x, "LOG2_E"), k))
+    return _log_ends(x, fma(_log_of_mantissa(f, ZERO), constant(x, "LOG2_E"), k))
 
 
 @inlined
@@ -215,10 +225,11 @@ def log1p(x: Any) -> Any:
     k = exponent(u)
     near = k == ZERO
     # Of what u lost to rounding a few digits will do: 1 / u is right to one in twenty.
-    lost = select(x > ONE, ONE - (u - x), x - (u - ONE))
+    part = u - ONE
+    lost = (ONE - (u - part)) + (x - part)
     lost *= roughly_inverse(smaller(LARGE, u))
     low = fma(k, constant(x, "LN2_LOW"), select(near, ZERO, lost))
-    y = k * constant(x, "LN2_HIGH") + log_near_one(select(near, x, mantissa(u) - ONE), low)
+    y = k * constant(x, "LN2_HIGH") + _log_of_mantissa(select(near, x, mantissa(u) - ONE), low)
     return with_sign(_log_ends(u, y), x)
 
 
