@@ -279,14 +279,16 @@ def test_threads_end_with_the_process_and_leave_nothing_to_say(tmp_path):
 
 def test_a_pool_that_is_taken_is_not_waited_for():
     pool = Pool()
-    workspace = network([fn.Dense(4)])._executable._runner.take(Kind(), 1)
-    assert pool.begin(workspace, 2, 1) == 2  # the run is at generation 0: it is over for the worker
-    assert pool.begin(workspace, 2, 1) == 1
-    pool.end()
-    assert pool.begin(workspace, 2, 1) == 2
-    pool.end()
+    first, second = (network([fn.Dense(4)])._executable._runner.take(Kind(), 1) for _ in range(2))
+    assert pool.begin(first, 2, 1) == 2  # the run is at generation 0: it is over for the worker
+    assert pool.begin(second, 2, 1) == 1
+    pool.end(second)  # which has not got it
+    assert pool.begin(second, 2, 1) == 1
+    pool.end(first)
+    assert pool.begin(second, 2, 1) == 2
+    pool.end(second)
     pool.stop()
-    assert pool.begin(workspace, 2, 1) == 1
+    assert pool.begin(first, 2, 1) == 1
     for worker in pool._workers:
         worker.join(20)
         assert not worker.is_alive()
