@@ -1,6 +1,7 @@
 """Learning rates over time: the formula of every schedule, and what a plateau remembers."""
 
 import numpy as np
+import own_functions
 import pytest
 
 import fastnn as fn
@@ -113,10 +114,12 @@ def test_arguments_out_of_range_are_refused(make, message):
 @pytest.mark.parametrize("kind", configuration.CLASSES.values(), ids=configuration.CLASSES)
 def test_every_description_comes_back_from_plain_data(kind):
     needed = {"Dense": [3], "Gated": [3], "Dropout": [0.5], "Activation": ["relu"]}
-    needed |= {"ActivationFunction": ["elu"]}
+    needed |= {"ActivationFunction": ["elu"], "CustomLoss": ["log_cosh"]}
+    own_functions.register("log_cosh")
     needed |= dict.fromkeys(("Residual", "Concat"), [[fn.Dense(3), fn.BatchNorm(0.3)]])
     made = kind(*needed.get(kind.__name__, []))
     assert configuration.from_config(configuration.to_config(made)) == made
+    own_functions.forget()
 
 
 # -- plateaus ------------------------------------------------------------------------------------
