@@ -61,7 +61,7 @@ def drawn_bar(epochs: int, steps: int, done: int) -> Iterator[Callback | None]:
         yield None
         return
     # None draws only where the output is a terminal.
-    with _bars()(total=epochs * steps, unit="step", disable=None, miniters=1) as bar:
+    with _bars("fit")(total=epochs * steps, unit="step", disable=None, miniters=1) as bar:
         yield None if bar.disable else _Bar(bar, epochs, done)
 
 
@@ -77,7 +77,7 @@ def drawn_names(names: Iterable[str]) -> Iterator[str]:
     if not _has_output():
         yield from names
         return
-    with _bars()(names, disable=None, miniters=1, leave=False) as bar:
+    with _bars("warmup")(names, disable=None, miniters=1, leave=False) as bar:
         for name in bar:
             bar.set_description(name)
             yield name
@@ -92,7 +92,7 @@ def _has_output() -> bool:
 
 
 @functools.cache
-def _bars() -> Any:
+def _bars(call: str) -> Any:
     """Return a tqdm without its thread, which even a bar that is not drawn would start.
 
     Python warns who forks beside a thread. This one looks after bars whose steps get slower than
@@ -102,7 +102,8 @@ def _bars() -> Any:
         from tqdm.auto import tqdm  # loaded by the first bar, not by the import of fastnn
     except ModuleNotFoundError as error:
         raise MissingDependency(
-            "the progress bar needs tqdm: pip install tqdm, or say progress=False"
+            f"the progress bar of {call} needs tqdm: pip install tqdm, or call {call} with "
+            "progress=False"
         ) from error
 
     # Only the stubs of tqdm take a parameter; the class itself cannot be subscripted.
