@@ -62,6 +62,7 @@ def counts():
     return len(table._compiled), len(compiling._made)
 
 
+@pytest.mark.timeout(600)  # where the cache is empty, some hundred kernels are compiled
 def test_what_is_compiled_ahead_is_all_that_networks_need():
     fn.warmup("numba", "float32")
     known = counts()
