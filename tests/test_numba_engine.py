@@ -368,6 +368,16 @@ def test_without_numba_the_backend_says_what_is_missing(tmp_path):
     processes.hold(textwrap.dedent(text), tmp_path)
 
 
+def test_where_numba_compiles_nothing_the_backend_says_so(tmp_path):
+    text = """
+    import os
+    os.environ["NUMBA_DISABLE_JIT"] = "1"
+    from fastnn import backends
+    assert "NUMBA_DISABLE_JIT is set" in backends.why_unavailable("numba")
+    """
+    processes.hold(textwrap.dedent(text), tmp_path)
+
+
 def test_neither_import_nor_the_other_backends_load_numba(tmp_path):
     text = """
     import sys
