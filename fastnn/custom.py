@@ -45,7 +45,9 @@ BESIDE = 3e-4
 TOLERANCE = 1e-6
 
 
-def activation(*, derivative: Function) -> Callable[[Function], ActivationFunction]:
+def activation(
+    *misplaced: object, derivative: Function | None = None
+) -> Callable[[Function], ActivationFunction]:
     """Register a function of one score as an activation, under its own name.
 
     The function and its derivative are written for numbers, with what NumPy or `math` have for
@@ -87,7 +89,7 @@ def activation(*, derivative: Function) -> Callable[[Function], ActivationFuncti
     >>> fn.Dense(64, activation="squareplus").activation
     ActivationFunction(name='squareplus', constant=0.0)
     """
-    _check_callable("derivative", derivative, "z")
+    derivative = _derivative("activation", misplaced, derivative, "z")
 
     def register(function: Function) -> ActivationFunction:
         taken = (*activations.FORMULAS, *activations.ALIASES, activations.SOFTMAX)
@@ -102,7 +104,10 @@ def activation(*, derivative: Function) -> Callable[[Function], ActivationFuncti
 
 
 def loss(
-    *, derivative: Function, heads: tuple[str, ...] = (), targets: str = "values"
+    *misplaced: object,
+    derivative: Function | None = None,
+    heads: tuple[str, ...] = (),
+    targets: str = "values",
 ) -> Callable[[Function], CustomLoss]:
     """Register a function of a score and a target as a loss, under its own name.
 
@@ -143,7 +148,7 @@ def loss(
     ...     return np.log(np.cosh(z - t))
     >>> net = fn.Network([fn.Dense(1)], loss="log_cosh")
     """
-    _check_callable("derivative", derivative, "z, t")
+    derivative = _derivative("loss", misplaced, derivative, "z, t")
     heads = _check_heads(heads)
     if targets not in TARGETS:
         raise ValueError(f"targets must be one of {', '.join(TARGETS)}, got {targets!r}")
@@ -168,9 +173,15 @@ def loss(
     return register
 
 
-def _check_callable(what: str, function: object, arguments: str) -> None:
-    if not callable(function):
-        raise TypeError(f"{what} must be a function of ({arguments}), not {function!r}")
+def _derivative(
+    decorator: str, misplaced: tuple[object, ...], derivative: Function | None, arguments: str
+) -> Function:
+    """Return the derivative, which a decorator takes by its name and nothing else without one."""
+    if misplaced:
+        raise TypeError(f"write @fn.{decorator}(derivative=...), with the derivative by its name")
+    if derivative is None or not callable(derivative):
+        raise TypeError(f"derivative must be a function of ({arguments}), not {derivative!r}")
+    return derivative
 
 
 def _check_heads(heads: tuple[str, ...]) -> tuple[str, ...]:

@@ -247,6 +247,14 @@ def test_a_derivative_that_is_none_is_refused(derivative, error, sentence):
     assert not activations.CUSTOM
 
 
+@pytest.mark.parametrize("decorator", ["activation", "loss"])
+def test_a_decorator_without_a_derivative_says_what_to_write(decorator):
+    with pytest.raises(TypeError, match=rf"write @fn\.{decorator}\(derivative=\.\.\.\)"):
+        getattr(fn, decorator)(cube)
+    with pytest.raises(TypeError, match="derivative must be a function of"):
+        getattr(fn, decorator)()
+
+
 def test_the_worst_point_is_named():
     with pytest.raises(ValueError, match=r"at z = (2\.9|3\.0)\d* it gives 1\.5"):
 
