@@ -308,12 +308,12 @@ class CustomLoss(Loss):
         return type(self), (self.name,)  # so that a pickle's name is looked up too
 
     @property
-    def heads(self) -> tuple[str, ...]:  # type: ignore[override]
+    def heads(self) -> tuple[str, ...]:  # type: ignore[override]  # of every object too
         """The output activations that may stand behind it while it acts on the raw scores."""
         return CUSTOM[self.name].heads
 
     @property
-    def targets(self) -> str:  # type: ignore[override]
+    def targets(self) -> str:  # type: ignore[override]  # of every object too
         """What the targets are."""
         return CUSTOM[self.name].targets
 

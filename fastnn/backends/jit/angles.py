@@ -71,7 +71,7 @@ def _flags(real: ir.Type) -> ir.Type:
     return ir.VectorType(flag, real.count) if isinstance(real, ir.VectorType) else flag
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def limit(typing: Any, x: Any) -> Any:
     """Return the largest argument, in the dtype of x, for `near_sin` and `near_cos`."""
     return x(x), emitted(lambda builder, value: number(value.type, _limit(value.type)))
@@ -81,13 +81,13 @@ def _limit(real: ir.Type) -> float:
     return LIMIT[bits_of(real) == 64]
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def near_sin(typing: Any, x: Any) -> Any:
     """Return the sine for |x| up to limit."""
     return x(x), emitted(lambda builder, value: _emit_near(builder, value, 0))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def near_cos(typing: Any, x: Any) -> Any:
     """Return the cosine for |x| up to limit."""
     return x(x), emitted(lambda builder, value: _emit_near(builder, value, 1))
@@ -99,7 +99,7 @@ def _anywhere(name: str, turns: int) -> Any:
     def emit(builder: Any, x: Any) -> Any:
         return builder.call(_defined(builder.module, name, x.type, turns), [x])
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def called(typing: Any, x: Any) -> Any:
         return x(x), emitted(emit)
 

@@ -155,14 +155,14 @@ def emitted(emit: Callable[..., Any]) -> Callable[..., Any]:
     return generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """Return a * b + c, rounded once where the processor does that, else twice."""
     real = widest(a, b, c)
     return real(real, real, real), emitted(fused)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def select(typing: Any, condition: Any, a: Any, b: Any) -> Any:
     """Return a where the condition holds, else b; both are computed."""
     real = widest(a, b)
@@ -170,7 +170,7 @@ def select(typing: Any, condition: Any, a: Any, b: Any) -> Any:
     return real(types.boolean, real, real), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def larger(typing: Any, a: Any, b: Any) -> Any:
     """Return a > b ? a : b, which is b where one is NaN."""
 
@@ -181,7 +181,7 @@ def larger(typing: Any, a: Any, b: Any) -> Any:
     return real(real, real), emitted(emit)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def smaller(typing: Any, a: Any, b: Any) -> Any:
     """Return a < b ? a : b, which is b where one is NaN."""
 
@@ -192,19 +192,19 @@ def smaller(typing: Any, a: Any, b: Any) -> Any:
     return real(real, real), emitted(emit)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def magnitude(typing: Any, x: Any) -> Any:
     """Return |x|."""
     return x(x), emitted(lambda builder, value: call(builder, "fabs", value))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def with_sign(typing: Any, x: Any, of: Any) -> Any:
     """Return |x| with the sign of another."""
     return x(x, x), emitted(lambda builder, a, b: call(builder, "copysign", a, b))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def like(typing: Any, x: Any, value: Any) -> Any:
     """Return a number in the dtype of x."""
 
@@ -214,20 +214,20 @@ def like(typing: Any, x: Any, value: Any) -> Any:
     return x(x, value), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def root(typing: Any, x: Any) -> Any:
     """Return the square root."""
     return x(x), emitted(lambda builder, value: call(builder, "sqrt", value))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def is_double(typing: Any, x: Any) -> Any:
     """Return whether x is a float64: a constant of the compiled code."""
     wide = x == types.float64
     return types.boolean(x), emitted(lambda builder, value: ir.Constant(ir.IntType(1), wide))
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)
 def constant(typing: Any, x: Any, name: Any) -> Any:
     """Return the constant of `coefficients` with this name, in the dtype of x."""
     pair = getattr(coefficients, name.literal_value)
@@ -238,7 +238,7 @@ def constant(typing: Any, x: Any, name: Any) -> Any:
     return x(x, name), emitted(emit)
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)
 def polynomial(typing: Any, x: Any, name: Any) -> Any:
     """Return c[0] + c[1] x + c[2] x**2 + ... of `coefficients`, for a table of `coefficients`."""
     terms = getattr(coefficients, name.literal_value)
@@ -252,7 +252,7 @@ def _whole(builder: Any, shifted: Any) -> Any:
     return builder.sub(builder.bitcast(shifted, integer), zero)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def power(typing: Any, shifted: Any) -> Any:
     """Return 2**n for a normal result; shifted is n + ROUNDER."""
 
@@ -294,13 +294,13 @@ def _scale_by(builder: Any, x: Any, shifted: Any) -> Any:
     return builder.fmul(builder.fmul(x, moved(first, -1)), moved(rest, 1))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def scale_by(typing: Any, x: Any, shifted: Any) -> Any:
     """Return x * 2**n, rounded once, n of an exponential; shifted is n + ROUNDER."""
     return x(x, x), emitted(_scale_by)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def exponent(typing: Any, x: Any) -> Any:
     """Return the whole number k of a normal x = 2**k m > 0, m from sqrt(1/2) to sqrt(2)."""
 
@@ -316,7 +316,7 @@ def exponent(typing: Any, x: Any) -> Any:
     return x(x), emitted(emit)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def mantissa(typing: Any, x: Any) -> Any:
     """Return the m of x = 2**k m; see exponent."""
 
@@ -336,7 +336,7 @@ def _above_root(builder: Any, x: Any) -> Any:
     return builder.sub(builder.bitcast(x, integer), root_half)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def upper_half(typing: Any, x: Any) -> Any:
     """Return the upper half of the digits of x: a product of two such is exact."""
 
@@ -349,7 +349,7 @@ def upper_half(typing: Any, x: Any) -> Any:
     return x(x), emitted(emit)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def roughly_inverse(typing: Any, x: Any) -> Any:
     """Return 1 / x for a normal x > 0, to one in twenty: as logarithms, bits only change sign."""
 

@@ -25,7 +25,7 @@ ONE = np.float32(1)
 def _real_of(dtype: Any) -> Any:
     """Return what makes numbers of a dtype of whole numbers, and leaves floats as they are."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def real_of(typing: Any, x: Any) -> Any:
         if not isinstance(x, (types.Integer, types.Boolean, types.Float, types.Literal)):
             return None

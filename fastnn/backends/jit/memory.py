@@ -26,7 +26,7 @@ def _scopes(module: Any) -> Any:
     return module.add_metadata([module.add_metadata(["fastnn: read", domain])])
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def get(typing: Any, pointer: Any, index: Any) -> Any:
     """Return an element of what is only read, or is written element for element."""
 
@@ -38,7 +38,7 @@ def get(typing: Any, pointer: Any, index: Any) -> Any:
     return pointer.dtype(pointer, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def held(typing: Any, pointer: Any, index: Any) -> Any:
     """Return an element of what may be written at any place."""
 
@@ -48,7 +48,7 @@ def held(typing: Any, pointer: Any, index: Any) -> Any:
     return pointer.dtype(pointer, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def hold(typing: Any, pointer: Any, index: Any, value: Any) -> Any:
     """Write an element of what may be read at any place."""
 
@@ -59,7 +59,7 @@ def hold(typing: Any, pointer: Any, index: Any, value: Any) -> Any:
     return types.void(pointer, types.int64, pointer.dtype), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def put(typing: Any, pointer: Any, index: Any, value: Any) -> Any:
     """Write an element."""
 
@@ -71,7 +71,7 @@ def put(typing: Any, pointer: Any, index: Any, value: Any) -> Any:
     return types.void(pointer, types.int64, pointer.dtype), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def there(typing: Any, pointer: Any) -> Any:
     """Return whether a pointer is not NULL."""
 
@@ -81,7 +81,7 @@ def there(typing: Any, pointer: Any) -> Any:
     return types.boolean(pointer), generate
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)
 def local(typing: Any, pointer: Any, count: Any) -> Any:
     """Return memory on the stack for so many elements, a constant, like those of a pointer."""
     number = count.literal_value
@@ -93,7 +93,7 @@ def local(typing: Any, pointer: Any, count: Any) -> Any:
     return pointer(pointer, count), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def loop(typing: Any, count: Any, body: Any, values: Any) -> Any:
     """Call a compiled function with every index below a count, and with a tuple of values.
 
@@ -123,7 +123,7 @@ def loop(typing: Any, count: Any, body: Any, values: Any) -> Any:
     return types.void(types.int64, body, values), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def attempted(typing: Any, function: Any, values: Any) -> Any:
     """Call a compiled function of floats, and return NaN in its place where it raises anything.
 

@@ -280,7 +280,7 @@ def slope(function: str, z: Any, a: Any, c: Any) -> Any:
     """Return f'(z) of the function of this name, where a = f(z); in compiled code only."""
 
 
-@overload(value, prefer_literal=True, strict=False, jit_options=INLINE)  # type: ignore[untyped-decorator]
+@overload(value, prefer_literal=True, strict=False, jit_options=INLINE)
 def _value_of(function: Any, z: Any, c: Any) -> Any:
     if not isinstance(function, types.StringLiteral):
         return None
@@ -288,7 +288,7 @@ def _value_of(function: Any, z: Any, c: Any) -> Any:
     return lambda function, z, c: formula(z, c)
 
 
-@overload(slope, prefer_literal=True, strict=False, jit_options=INLINE)  # type: ignore[untyped-decorator]
+@overload(slope, prefer_literal=True, strict=False, jit_options=INLINE)
 def _slope_of(function: Any, z: Any, a: Any, c: Any) -> Any:
     if not isinstance(function, types.StringLiteral):
         return None

@@ -48,7 +48,7 @@ TURNED = NARROW * ROWS
 ZERO = np.float32(0)
 
 
-@numba.njit(**INLINED)  # type: ignore[untyped-decorator]
+@numba.njit(**INLINED)
 def whole(n: int) -> int:
     """Return n, rounded up to a multiple of LANES."""
     return (n + (LANES - 1)) & -LANES

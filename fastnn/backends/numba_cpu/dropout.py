@@ -84,7 +84,7 @@ def dropout(
             at, r, q = at + m, r + 1, 0
 
 
-@numba.njit(**INLINED)  # type: ignore[untyped-decorator]
+@numba.njit(**INLINED)
 def _nearest_bfloat16(x: Any) -> Any:
     """The nearest float whose lower half is 0, the even one of two; below the normal ones 0."""
     u = np.int64(bits(x)) & 0xFFFFFFFF

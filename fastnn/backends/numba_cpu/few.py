@@ -20,7 +20,7 @@ __all__ = ["FEW", "argmax", "few_cross_entropy"]
 FEW = 16  # scores
 
 
-@numba.njit(**INLINED)  # type: ignore[untyped-decorator]
+@numba.njit(**INLINED)
 def argmax(x: Any, O: int) -> int:
     """Return the index of the first element that reaches the largest, as row_max tells it."""
     largest = row_max(x, O)
@@ -30,7 +30,7 @@ def argmax(x: Any, O: int) -> int:
     return 0
 
 
-@numba.njit(**INLINED)  # type: ignore[untyped-decorator]
+@numba.njit(**INLINED)
 def few_cross_entropy(
     losses: Any,
     right: Any,

@@ -117,7 +117,7 @@ def output_loss(function: str, z: Any, t: Any, c: Any) -> Any:
     """Return the loss of one output and its slope in z; in compiled code only."""
 
 
-@overload(output_loss, prefer_literal=True, strict=False, jit_options=INLINE)  # type: ignore[untyped-decorator]
+@overload(output_loss, prefer_literal=True, strict=False, jit_options=INLINE)
 def _output_loss_of(function: Any, z: Any, t: Any, c: Any) -> Any:
     if not isinstance(function, types.StringLiteral):
         return None
@@ -203,7 +203,7 @@ def loss(function: str) -> Callable[..., Any]:
 # -- cross entropy: logsumexp(z) - sum(t * z) for t smoothed --------------------------------------
 
 
-@numba.njit(**INLINED)  # type: ignore[untyped-decorator]
+@numba.njit(**INLINED)
 def _targets(t: Any, T: Any, ldT: int, O: int, r: int, o: int, n: int, label: int) -> None:
     """Set t (n) to row r of T from column o on, or where there is no T, to one-hot at the label."""
     if present(T):
@@ -215,7 +215,7 @@ def _targets(t: Any, T: Any, ldT: int, O: int, r: int, o: int, n: int, label: in
             t[label - o] = 1
 
 
-@numba.njit(**INLINED)  # type: ignore[untyped-decorator]
+@numba.njit(**INLINED)
 def _wide(
     losses: Any,
     right: Any,
@@ -274,7 +274,7 @@ def _wide(
             right[r] = argmax(score, O) == (argmax(row(T, ldT, r, O), O) if present(T) else label)
 
 
-@numba.njit(**INLINED)  # type: ignore[untyped-decorator]
+@numba.njit(**INLINED)
 def _rows_argmax(found: Any, x: Any, largest: Any, R: int, O: int) -> None:
     """Set `found` (R) to the number of the first column that reaches the largest, as argmax."""
     rows_max(largest, x, R, O)
@@ -287,7 +287,7 @@ def _rows_argmax(found: Any, x: Any, largest: Any, R: int, O: int) -> None:
             found[r] = select(column[r] < largest[r], found[r], number)
 
 
-@numba.njit(**INLINED)  # type: ignore[untyped-decorator]
+@numba.njit(**INLINED)
 def _narrow(
     losses: Any,
     right: Any,

@@ -85,7 +85,7 @@ def _array(context: Any, builder: Any, kind: Any, data: Any, shape: Any) -> Any:
     return array._getvalue()
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def pointer(typingctx: Any, address: Any, dtype: Any) -> Any:
     """Return a pointer to numbers of a dtype, such as np.float32, at an address."""
     kind = types.CPointer(dtype.dtype)
@@ -96,7 +96,7 @@ def pointer(typingctx: Any, address: Any, dtype: Any) -> Any:
     return kind(types.int64, dtype), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def address_of(typingctx: Any, place: Any) -> Any:
     """Return the address behind a pointer, or of the first element of an array, as an int64."""
 
@@ -109,7 +109,7 @@ def address_of(typingctx: Any, place: Any) -> Any:
     return types.int64(place), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def present(typingctx: Any, place: Any) -> Any:
     """Tell whether a pointer points anywhere: whether an optional array is there."""
 
@@ -119,7 +119,7 @@ def present(typingctx: Any, place: Any) -> Any:
     return types.boolean(place), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def null(typingctx: Any, place: Any) -> Any:
     """Return a pointer of the same kind that points nowhere."""
 
@@ -129,7 +129,7 @@ def null(typingctx: Any, place: Any) -> Any:
     return place(place), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def place(typingctx: Any, place: Any, n: Any) -> Any:
     """Return a pointer to the n-th element behind a pointer."""
 
@@ -139,7 +139,7 @@ def place(typingctx: Any, place: Any, n: Any) -> Any:
     return place(place, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def unsigned(typingctx: Any, a: Any, b: Any) -> Any:
     """Return a // b of whole numbers that are not negative; b is not 0, and nothing asks."""
 
@@ -149,7 +149,7 @@ def unsigned(typingctx: Any, a: Any, b: Any) -> Any:
     return types.int64(types.int64, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def vector(typingctx: Any, place: Any, n: Any) -> Any:
     """Return the array (n) behind a pointer."""
     kind = types.Array(place.dtype, 1, "C")
@@ -160,7 +160,7 @@ def vector(typingctx: Any, place: Any, n: Any) -> Any:
     return kind(place, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def matrix(typingctx: Any, place: Any, rows: Any, ld: Any) -> Any:
     """Return the array (rows, ld) behind a pointer, with what lies between rows."""
     kind = types.Array(place.dtype, 2, "C")
@@ -171,7 +171,7 @@ def matrix(typingctx: Any, place: Any, rows: Any, ld: Any) -> Any:
     return kind(place, types.int64, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def row(typingctx: Any, place: Any, ld: Any, r: Any, n: Any) -> Any:
     """Return the first n elements of row r behind a pointer to rows that are ld elements apart."""
     kind = types.Array(place.dtype, 1, "C")
@@ -184,7 +184,7 @@ def row(typingctx: Any, place: Any, ld: Any, r: Any, n: Any) -> Any:
     return kind(place, types.int64, types.int64, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def part(typingctx: Any, array: Any, first: Any, n: Any) -> Any:
     """Return n elements of an array from the first one on.
 
@@ -199,7 +199,7 @@ def part(typingctx: Any, array: Any, first: Any, n: Any) -> Any:
     return array(array, types.int64, types.int64), codegen
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)
 def local(typingctx: Any, place: Any, n: Any) -> Any:
     """Return an array (n) on the stack, not set, of a dtype or that of a pointer or array.
 
@@ -222,7 +222,7 @@ def local(typingctx: Any, place: Any, n: Any) -> Any:
     return kind(place, n), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def bits(typingctx: Any, x: Any) -> Any:
     """Return the bits of a float as an integer with a sign."""
     integer = types.int32 if x == types.float32 else types.int64
@@ -233,7 +233,7 @@ def bits(typingctx: Any, x: Any) -> Any:
     return integer(x), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def float_of(typingctx: Any, x: Any) -> Any:
     """Return the float that has these bits."""
     real = types.float32 if x.bitwidth == 32 else types.float64
@@ -251,7 +251,7 @@ def _turned(builder: Any, digits: Any) -> Any:
     return builder.xor(digits, builder.and_(negative, ir.Constant(digits.type, 2**top - 1)))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def rank(typingctx: Any, x: Any) -> Any:
     """Return an integer: larger for larger floats, for NaN that of infinity.
 
@@ -268,7 +268,7 @@ def rank(typingctx: Any, x: Any) -> Any:
     return integer(x), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def ranked(typingctx: Any, rank: Any) -> Any:
     """Return the float of a rank."""
     real = types.float32 if rank.bitwidth == 32 else types.float64
@@ -279,7 +279,7 @@ def ranked(typingctx: Any, rank: Any) -> Any:
     return real(rank), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def plus(typingctx: Any, total: Any, x: Any) -> Any:
     """Return total + x, a step of a sum whose order the compiler chooses.
 
@@ -293,7 +293,7 @@ def plus(typingctx: Any, total: Any, x: Any) -> Any:
     return total(total, total), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def prefetch(typingctx: Any, array: Any, n: Any) -> Any:
     """Fetch the cache line of element n of an array that will be read; any n is safe."""
 

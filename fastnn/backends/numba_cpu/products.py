@@ -38,7 +38,7 @@ def _width() -> str:
 VECTOR = _width()
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)
 def product(typingctx: Any, width: Any, *arguments: Any) -> Any:
     """Set C = start + A @ B, or add to it: C += A @ B. Every element is one sum, in the order of k.
 
@@ -51,7 +51,7 @@ def product(typingctx: Any, width: Any, *arguments: Any) -> Any:
     return types.none(width, kinds), codegen
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)
 def transpose(typingctx: Any, width: Any, *arguments: Any) -> Any:
     """Set T (columns, rows) = X.T.
 

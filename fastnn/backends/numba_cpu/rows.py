@@ -46,7 +46,7 @@ __all__ = [
 ONE = np.float32(1)
 
 
-@numba.njit(**INLINED)  # type: ignore[untyped-decorator]
+@numba.njit(**INLINED)
 def row_max(x: Any, O: int) -> Any:
     """Return the largest of a row, infinite where there is a NaN, which reaches sums over it."""
     largest = rank(x[0])
@@ -55,7 +55,7 @@ def row_max(x: Any, O: int) -> Any:
     return ranked(largest)
 
 
-@numba.njit(**INLINED)  # type: ignore[untyped-decorator]
+@numba.njit(**INLINED)
 def rows_max(largest: Any, x: Any, R: int, O: int) -> None:
     """Set `largest` (R) to the same of every row, where column j of row r is x[j * R + r]."""
     for r in range(R):
@@ -66,7 +66,7 @@ def rows_max(largest: Any, x: Any, R: int, O: int) -> None:
             largest[r] = ranked(max(rank(largest[r]), rank(column[r])))
 
 
-@numba.njit(**INLINED)  # type: ignore[untyped-decorator]
+@numba.njit(**INLINED)
 def _narrow_softmax(Y: Reals, ldY: int, X: Reals, ldX: int, B: int, O: int) -> None:
     e, largest, total = local(X, TURNED), local(X, ROWS), local(X, ROWS)
     for first in range(0, B, ROWS):
@@ -89,7 +89,7 @@ def _narrow_softmax(Y: Reals, ldY: int, X: Reals, ldX: int, B: int, O: int) -> N
         turn_back(Y, ldY, first, rows, O, e)
 
 
-@numba.njit(**INLINED)  # type: ignore[untyped-decorator]
+@numba.njit(**INLINED)
 def _wide_softmax(Y: Reals, ldY: int, X: Reals, ldX: int, B: int, O: int) -> None:
     block, e = local(X, BLOCK), local(X, BLOCK)
     for r in range(B):

@@ -56,7 +56,7 @@ def _zip(builder: Any, rows: list[Any]) -> list[Any]:
     return rows
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def turn_square(
     typingctx: Any, to: Any, ldto: Any, source: Any, ldsource: Any, rows: Any, columns: Any
 ) -> Any:

@@ -40,7 +40,7 @@ def lanes_of(width: Any, dtype: Any) -> int:
     return int(width.literal_value) // (dtype.bitwidth // 8)
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)
 def lanes(typingctx: Any, width: Any, place: Any) -> Any:
     """Return how many numbers, such as a pointer points at, a vector holds: a constant."""
     count = lanes_of(width, place.dtype)
@@ -259,7 +259,7 @@ def table_of_tiles(V: Vectors, heights: Any) -> Any:
     return table
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)
 def run_tile(
     typingctx: Any, width: Any, number: Any, rows: Any, K: Any, A: Any, A_row: Any, A_step: Any,
     B: Any, ldB: Any, C: Any, ldC: Any, part: Any, start: Any, active: Any, ld_active: Any,
@@ -327,7 +327,7 @@ def emit_transpose(V: Vectors, partial: bool) -> Any:
     return function
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)
 def transpose_tile(
     typingctx: Any, width: Any, partial: Any, T: Any, ldT: Any, X: Any, ldX: Any, rows: Any,
     columns: Any,

@@ -161,7 +161,7 @@ def adagrad(
         weights[n] -= step * (slope / (root(m[n]) + epsilon))
 
 
-@numba.njit(**INLINED)  # type: ignore[untyped-decorator]
+@numba.njit(**INLINED)
 def _nadam_momentum(beta1: float, momentum_decay: float, step: float) -> float:
     return beta1 * (1 - 0.5 * math.pow(0.96, step * momentum_decay))
 

@@ -24,13 +24,13 @@ from fastnn.backends.numba_cpu.memory import INLINED, call, call_float64, call_i
 __all__ = ["nadam_momentum", "run_block", "update", "update_parameter"]
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def nadam_momentum(optimizer: Any, step: float) -> float:
     """Return NAdam's momentum of a step, counted from 1."""
     return optimizer.beta1 * (1 - 0.5 * 0.96 ** (step * optimizer.momentum_decay))
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _moment(run: Any, optimizer: Any, which: int, offset: int) -> int:
     """Return where a moment stands, 0 where the optimizer has fewer."""
     if which >= optimizer.moment_count:
@@ -38,7 +38,7 @@ def _moment(run: Any, optimizer: Any, which: int, offset: int) -> int:
     return optimizer.moments + (which * run.size + offset) * run.element
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def update(run: Any, offset: int, N: int, g: int, weight_decay: float) -> None:
     """Update the elements [offset, offset + N) of the flat vector by their gradient g."""
     optimizer = optimizer_at(run.optimizer, 0)
@@ -48,7 +48,7 @@ def update(run: Any, offset: int, N: int, g: int, weight_decay: float) -> None:
     call(optimizer.update, w, first, second, g, settings, run.rate, weight_decay, N)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def update_parameter(run: Any, p: Any, offset: int, N: int, g: int) -> None:
     """Update a part of a parameter; with a largest norm, the part is the whole of it."""
     decay = optimizer_at(run.optimizer, 0).weight_decay if p.regularized else 0.0
@@ -58,7 +58,7 @@ def update_parameter(run: Any, p: Any, offset: int, N: int, g: int) -> None:
         call(run.max_norm, w, p.stride, p.max_norm, p.rows, p.columns)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _finish(run: Any, p: Any, offset: int, N: int, g: int) -> float:
     """Clip and update a part of a parameter whose gradient is complete, and return its penalty.
 
@@ -78,7 +78,7 @@ def _finish(run: Any, p: Any, offset: int, N: int, g: int) -> float:
     return penalty
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _sum_up(run: Any, op: Any, block: Any, p: Any, g: int, h: int) -> None:
     """Set, or add to, the gradients g and h of a block, summed over the rows of the chunk."""
     source = slot_at(run.slots, slot_at(run.slots, op.first).source)
@@ -101,7 +101,7 @@ def _sum_up(run: Any, op: Any, block: Any, p: Any, g: int, h: int) -> None:
         call(op.sums, g, dY, dY_ld, X, X_ld, V, V_ld, beta, adds, B, O)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def run_block(run: Any, item: int, worker: int) -> None:
     """Work out the gradient of a block, and update its parameters if that is done on the spot."""
     if not go_on(run, worker, 0):

@@ -66,7 +66,7 @@ def first_nonfinite(kernel: int, X: Any) -> int:
     return call_int64(kernel, address_of(X), X.size, 1, X.size)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _open(run: Any, X: Any, polls: int) -> bool:
     """Note the rows that a call brought, and tell whether they are as wide as they have to be."""
     rows, I = X.shape
@@ -75,7 +75,7 @@ def _open(run: Any, X: Any, polls: int) -> bool:
     return rows > 0 and slot_at(run.slots, 0).width == I
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _is_finite(run: Any, X: Any) -> bool:
     return call_int64(run.first_nonfinite, address_of(X), X.size, 1, X.size) < 0
 
@@ -100,7 +100,7 @@ def predict(address: int, X: Any, out: Any, polls: int, ours: int) -> int:
     return call_int64(run.execute, address, PREDICT)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _are_values(run: Any, y: Any, bounds: int) -> bool:
     """Tell whether targets are finite, and in a range of so many ends: none, 0, or 0 and 1.
 
@@ -116,7 +116,7 @@ def _are_values(run: Any, y: Any, bounds: int) -> bool:
     return True
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _step(
     run: Any, rows: int, Y: int, labels: int, rate: float, seed: int, step: int, product: float
 ) -> tuple[int, float, int, float]:

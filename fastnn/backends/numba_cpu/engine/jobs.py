@@ -44,13 +44,13 @@ PENDING_AT = offset(RUN, "pending")
 GENERATION_AT = offset(RUN, "generation")
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _do(run: Any, task: int, item: int, worker: int) -> None:
     code = run.do_block if task == BLOCKS else run.do_tile
     call(code, address_of(run), task, item, worker)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _take(word: int) -> int:
     """Take a free item of a share; return how many were free, 0: none."""
     free = atomic_load(word)
@@ -59,7 +59,7 @@ def _take(word: int) -> int:
     return free
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _work(run: Any, worker: int) -> None:
     """Do items of all shares as long as there are any, the own share first."""
     shares, turn = run.threads, 0
@@ -74,7 +74,7 @@ def _work(run: Any, worker: int) -> None:
         atomic_add(address_of(run) + PENDING_AT, -1)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _wait(turn: int) -> int:
     """Wait a little, the longer the more often in a row; return how often."""
     if turn < SPINS:
@@ -86,7 +86,7 @@ def _wait(turn: int) -> int:
     return turn + 1
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def assist(run: Any, worker: int, generation: int) -> None:
     """Work on the jobs of a run as they come, until it is over."""
     at, own, turn = address_of(run), run.shares + worker * SHARE_BYTES, 0
@@ -98,7 +98,7 @@ def assist(run: Any, worker: int, generation: int) -> None:
             turn = _wait(turn)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def parallel(run: Any, task: int, count: int, threads: int) -> None:
     """Do all items of a job, on at most so many threads."""
     active = min(count, threads)

@@ -40,7 +40,7 @@ def view_of(dtype: np.dtype[Any]) -> Any:
     record = numba.from_dtype(dtype)
     size = dtype.itemsize
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def at(typingctx: Any, address: Any, index: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             start = builder.add(values[0], builder.mul(values[1], ir.Constant(WORD, size)))
@@ -51,7 +51,7 @@ def view_of(dtype: np.dtype[Any]) -> Any:
     return at
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def copy_bytes(typingctx: Any, to: Any, start: Any, count: Any) -> Any:
     """Copy bytes between places that do not overlap."""
 
@@ -64,7 +64,7 @@ def copy_bytes(typingctx: Any, to: Any, start: Any, count: Any) -> Any:
     return types.none(types.int64, types.int64, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def clear_bytes(typingctx: Any, to: Any, count: Any) -> Any:
     """Set bytes to 0."""
 
@@ -82,7 +82,7 @@ def _word(builder: Any, address: Any) -> Any:
     return builder.inttoptr(address, WORD.as_pointer())
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def atomic_load(typingctx: Any, address: Any) -> Any:
     """Return a word that other threads may write."""
 
@@ -92,7 +92,7 @@ def atomic_load(typingctx: Any, address: Any) -> Any:
     return types.int64(types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def atomic_store(typingctx: Any, address: Any, value: Any) -> Any:
     """Set a word that other threads may read."""
 
@@ -103,7 +103,7 @@ def atomic_store(typingctx: Any, address: Any, value: Any) -> Any:
     return types.none(types.int64, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def atomic_add(typingctx: Any, address: Any, value: Any) -> Any:
     """Add to a word, and return what it was."""
 
@@ -113,7 +113,7 @@ def atomic_add(typingctx: Any, address: Any, value: Any) -> Any:
     return types.int64(types.int64, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def compare_exchange(typingctx: Any, address: Any, expected: Any, value: Any) -> Any:
     """Set a word if it is the expected one, and tell whether it was."""
 
@@ -128,7 +128,7 @@ def compare_exchange(typingctx: Any, address: Any, expected: Any, value: Any) ->
 # -- time and waiting -----------------------------------------------------------------------------
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def nanoseconds(typingctx: Any) -> Any:
     """Return the time of a clock that only goes forward."""
 
@@ -144,7 +144,7 @@ def nanoseconds(typingctx: Any) -> Any:
     return types.int64(), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def pause(typingctx: Any) -> Any:
     """Tell the processor that this thread waits in a loop."""
 

@@ -41,7 +41,7 @@ Matrix = tuple[int, int]
 # -- where things stand ---------------------------------------------------------------------------
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def real_at(run: Any, address: int) -> float:
     """Return the number of the run's dtype at an address."""
     if run.element == 4:
@@ -49,14 +49,14 @@ def real_at(run: Any, address: int) -> float:
     return vector(pointer(address, numba.float64), 1)[0]
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _rows_of(run: Any, tile: Any, address: int, ld: int) -> Matrix:
     """Return the rows of a tile in the memory of a slot."""
     apart = run.row_ld if run.row_ld != 0 else ld
     return address + tile.first * apart * run.element, ld
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _slot(run: Any, tile: Any, number: int) -> Matrix:
     source = slot_at(run.slots, number).source
     if source == 0:
@@ -67,7 +67,7 @@ def _slot(run: Any, tile: Any, number: int) -> Matrix:
     return _rows_of(run, tile, slot.values, slot.ld)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _gradient(run: Any, tile: Any, number: int) -> Matrix:
     if number == 0:
         return tile.dX, tile.dX_ld
@@ -75,7 +75,7 @@ def _gradient(run: Any, tile: Any, number: int) -> Matrix:
     return _rows_of(run, tile, slot.gradients, slot.ld)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def value(run: Any, number: int) -> int:
     """Return where a parameter stands, 0 where there is none."""
     if number < 0:
@@ -83,13 +83,13 @@ def value(run: Any, number: int) -> int:
     return run.values + parameter_at(run.parameters, number).offset * run.element
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def gate_constant(run: Any, op: Any) -> float:
     """Return the beta of a gate, or its constant."""
     return op.constant if op.weight < 0 else real_at(run, value(run, op.weight))
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def kept(run: Any, op: Any, first: int) -> Matrix:
     """Return where the two things stand that a norm keeps.
 
@@ -106,12 +106,12 @@ def kept(run: Any, op: Any, first: int) -> Matrix:
 # -- the ops --------------------------------------------------------------------------------------
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _piece(B: int, depth: int) -> int:
     return max(PIECE_STEP, PIECE_WORK // (B * depth + 1) // PIECE_STEP * PIECE_STEP)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _dense_forward(run: Any, tile: Any, op: Any, Y: Matrix, X: Matrix) -> bool:
     p = parameter_at(run.parameters, op.weight)
     W, b, I, O, size = value(run, op.weight), value(run, op.bias), p.rows, p.columns, run.element
@@ -132,7 +132,7 @@ def _dense_forward(run: Any, tile: Any, op: Any, Y: Matrix, X: Matrix) -> bool:
     return True
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _dense_backward(run: Any, tile: Any, op: Any, dX: Matrix, dY: Matrix, X: Matrix) -> bool:
     p = parameter_at(run.parameters, op.weight)
     W, I, O, size = value(run, op.weight), p.rows, p.columns, run.element
@@ -148,7 +148,7 @@ def _dense_backward(run: Any, tile: Any, op: Any, dX: Matrix, dY: Matrix, X: Mat
     return True
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _drop(
     run: Any, tile: Any, op: Any, kernel: int, Y: Matrix, X: Matrix, adds: int, O: int
 ) -> None:
@@ -164,7 +164,7 @@ def _drop(
         call(run.copy, Y[0], Y[1], X[0], X[1], adds, B, O)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _forward(run: Any, tile: Any, op: Any) -> bool:
     Y, X, second = _slot(run, tile, op.output), _slot(run, tile, op.first), (0, 0)
     if op.second >= 0:
@@ -201,7 +201,7 @@ def _forward(run: Any, tile: Any, op: Any) -> bool:
     return go_on(run, tile.worker, FUNCTION_WORK * B * O)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _wanted(run: Any, tile: Any, number: int) -> bool:
     """Tell whether anybody asks for the gradient of a slot."""
     if number == 0:
@@ -209,7 +209,7 @@ def _wanted(run: Any, tile: Any, number: int) -> bool:
     return run.input_gradient != 0 or slot_at(run.slots, number).trainable != 0
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _share(run: Any, tile: Any, op: Any, dX: Matrix, dY: Matrix, O: int) -> None:
     """Pass a gradient on to the inputs of a sum, or a part of it to each that was joined."""
     I, start = O, 0
@@ -222,7 +222,7 @@ def _share(run: Any, tile: Any, op: Any, dX: Matrix, dY: Matrix, O: int) -> None
         call(run.copy, to[0], to[1], place, dY[1], op.adds_to_second, tile.rows, O - start)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _backward(run: Any, tile: Any, op: Any) -> bool:
     wanted = _wanted(run, tile, op.first)
     if not wanted and (op.second < 0 or not _wanted(run, tile, op.second)):
@@ -265,7 +265,7 @@ def _backward(run: Any, tile: Any, op: Any) -> bool:
     return go_on(run, tile.worker, FUNCTION_WORK * B * O)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def forward(run: Any, tile: Any) -> bool:
     """Take a tile through all ops; false when interrupted."""
     for number in range(run.op_count):
@@ -275,7 +275,7 @@ def forward(run: Any, tile: Any) -> bool:
     return True
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def backward(run: Any, tile: Any) -> bool:
     """Take a tile from the gradient of its scores to those of all slots; false when interrupted."""
     for number in range(run.op_count - 1, -1, -1):

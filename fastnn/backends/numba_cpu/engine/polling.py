@@ -38,7 +38,7 @@ ERROR_AT = offset(RUN, "error")
 WORD = 8
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _ask(run: Any) -> None:
     """Let the handlers of signals run; what they raise ends the run."""
     at = address_of(run)
@@ -52,7 +52,7 @@ def _ask(run: Any) -> None:
     release_gil(state)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def ask_in_time(run: Any) -> None:
     """Ask, unless that was only just done."""
     now = nanoseconds()
@@ -64,7 +64,7 @@ def ask_in_time(run: Any) -> None:
         _ask(run)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def go_on(run: Any, worker: int, work: int) -> bool:
     """Count work, in multiply-adds or as long; tell whether the run goes on."""
     if worker == 0 and run.polls != 0:
@@ -74,13 +74,13 @@ def go_on(run: Any, worker: int, work: int) -> bool:
     return atomic_load(address_of(run) + INTERRUPTED_AT) == 0
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def diverge(run: Any) -> None:
     """Note that a number is not finite."""
     atomic_store(address_of(run) + DIVERGED_AT, 1)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def outcome(run: Any) -> int:
     """Return how a run stands."""
     at = address_of(run)

@@ -14,7 +14,7 @@ from fastnn.backends.numba_cpu.memory import INLINED, address_of, call, call_int
 __all__ = ["run_tile"]
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _begin_prediction(run: Any, tile: Any, item: int) -> None:
     """Find the rows of a tile; every worker has some of the workspace for itself."""
     size = run.element
@@ -27,7 +27,7 @@ def _begin_prediction(run: Any, tile: Any, item: int) -> None:
         diverge(run)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _apply_head(run: Any, tile: Any) -> None:
     """Turn scores into predictions."""
     Z, ld, B, O = tile.scores, tile.scores_ld, tile.rows, slot_at(run.slots, run.op_count).width
@@ -37,7 +37,7 @@ def _apply_head(run: Any, tile: Any) -> None:
         call(run.head_kernel, Z, ld, Z, ld, B, O)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _gathered(run: Any, first: int, B: int, O: int) -> None:
     """Bring targets and weights of rows of the chunk together, which `chunk_order` numbers."""
     size, order = run.element, run.chunk_order + first * 8
@@ -53,7 +53,7 @@ def _gathered(run: Any, first: int, B: int, O: int) -> None:
         call(run.gather_rows, run.weight + first * size, 1, run.batch_weight, 1, order, B, 1)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _loss_of(run: Any, tile: Any) -> None:
     """Set the losses and hits of a tile's rows, and the gradient of its scores if it is wanted."""
     size, first, B = run.element, tile.first, tile.rows
@@ -83,7 +83,7 @@ def _loss_of(run: Any, tile: Any) -> None:
         )  # fmt: skip
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _begin_loss(run: Any, tile: Any, item: int) -> None:
     """Find the rows of a tile of the chunk, or bring them together."""
     size, first = run.element, item * run.tile
@@ -100,7 +100,7 @@ def _begin_loss(run: Any, tile: Any, item: int) -> None:
         call(run.gather_rows, tile.X, tile.X_ld, run.batch_X, I, order, B, I)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def run_tile(run: Any, item: int, worker: int, task: int) -> None:
     """Take a tile of rows to the predictions; or forward, to the loss, and backward."""
     tile = tile_at(run.tiles, worker)

@@ -28,19 +28,19 @@ from fastnn.backends.numba_cpu.memory import (
 __all__ = ["batch_loss", "gradients", "predict"]
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _parallel(run: Any, task: int, count: int, threads: int) -> None:
     """Do all items of a job, on at most so many threads."""
     call(run.do_job, address_of(run), task, count, threads)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def even_tile(most: int, rows: int, threads: int) -> int:
     """Return how many rows a tile has: shares of the rows that are as even as tiles allow."""
     return min(most, (rows - 1) // threads + 1)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def predict(run: Any) -> int:
     """Write the predictions for a batch; return how it went."""
     run.tile = even_tile(run.most_tile, run.batch_rows, run.threads)
@@ -48,7 +48,7 @@ def predict(run: Any) -> int:
     return outcome(run)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _weight_at(run: Any, order: int, first: int, row: int) -> float:
     """Return the weight of a row of a batch, or of what `order` numbers."""
     if run.batch_weight == 0:
@@ -59,7 +59,7 @@ def _weight_at(run: Any, order: int, first: int, row: int) -> float:
     return real_at(run, run.batch_weight + number * run.element)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def gradients(run: Any, threads: int) -> float:
     """Phase B over the chunk; return the penalties of parameters that are updated on the spot."""
     _parallel(run, BLOCKS, run.block_count, threads)
@@ -71,7 +71,7 @@ def gradients(run: Any, threads: int) -> float:
     return total
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _penalties(run: Any) -> float:
     """Return the penalties on the parameters, and add their gradient to the flat one."""
     total = 0.0
@@ -87,7 +87,7 @@ def _penalties(run: Any) -> float:
     return total
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def batch_loss(run: Any, order: int, first: int, rows: int, threads: int) -> int:
     """Set the mean loss, the share of hits, and the gradients that are wanted, of rows of a batch.
 

@@ -39,13 +39,13 @@ PERIOD = 512
 TRIAL_WORDS = 3
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _is_finite(run: Any, vector: int, length: int) -> bool:
     """Tell whether all numbers of a vector are finite."""
     return call_int64(run.first_nonfinite, vector, length, 1, length) < 0
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _count_step(optimizer: Any) -> None:
     """Count a step: updates count from 1, the masks of dropout from 0."""
     optimizer.steps += 1
@@ -54,7 +54,7 @@ def _count_step(optimizer: Any) -> None:
         optimizer.product *= nadam_momentum(optimizer, optimizer.step)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _update_states(run: Any, rows: int) -> None:
     """Take the statistics of a batch of so many rows into the running ones."""
     for number in range(run.op_count):
@@ -70,7 +70,7 @@ def _update_states(run: Any, rows: int) -> None:
         )  # fmt: skip
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _update_all(run: Any) -> None:
     """Clip the flat gradient, and update all parameters by it."""
     optimizer, P = optimizer_at(run.optimizer, 0), run.size
@@ -89,7 +89,7 @@ def _update_all(run: Any) -> None:
         update_parameter(run, p, p.offset, p.rows * p.stride, gradient)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _take_step(run: Any, order: int, first: int, rows: int, threads: int) -> int:
     """Take one step, and return how it went.
 
@@ -122,7 +122,7 @@ def _take_step(run: Any, order: int, first: int, rows: int, threads: int) -> int
     return status
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _threads_that_pay(run: Any) -> int:
     """Return how many threads the next step has, by what the trial says so far.
 
@@ -134,7 +134,7 @@ def _threads_that_pay(run: Any) -> int:
     return 1
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _note_time(run: Any, time: int) -> None:
     trial = integers_at(run.trial, TRIAL_WORDS)
     if trial[0] < 2 * TRIES:
@@ -143,7 +143,7 @@ def _note_time(run: Any, time: int) -> None:
     trial[0] = (trial[0] + 1) % PERIOD
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _save(run: Any) -> None:
     """Note what parameters and states are."""
     size = run.size * run.element
@@ -151,7 +151,7 @@ def _save(run: Any) -> None:
     copy_bytes(run.kept + size, run.states_at, run.state_size * run.element)
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def _settle(run: Any, status: int) -> int:
     """Return how a step went, with a look at all that it changed.
 
@@ -177,7 +177,7 @@ def _settle(run: Any, status: int) -> int:
     return DIVERGED
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
+@njit(**INLINED)
 def take_steps(run: Any) -> int:
     """Take the steps of a run, and count those that were taken whole; return how it went."""
     count = run.count_of_steps
