@@ -12,9 +12,9 @@ import pytest
 
 numba = pytest.importorskip("numba")
 
-import fastnn  # noqa: E402
-from fastnn import activations  # noqa: E402
-from fastnn.backends.jit import functions, instructions  # noqa: E402
+import fastnn
+from fastnn import activations
+from fastnn.backends.jit import functions, instructions
 
 DTYPES = [np.float32, np.float64]
 ALPHA = 1.6732632423543772

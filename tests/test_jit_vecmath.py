@@ -15,8 +15,8 @@ import ulp
 
 numba = pytest.importorskip("numba")
 
-from fastnn import backends  # noqa: E402
-from fastnn.backends.jit import angles, instructions, vecmath  # noqa: E402
+from fastnn import backends
+from fastnn.backends.jit import angles, instructions, vecmath
 
 FUNCTIONS = {
     name: getattr(module, name)

@@ -18,11 +18,11 @@ import fastnn as fn
 
 numba_cpu = pytest.importorskip("fastnn.backends.numba_cpu", exc_type=ImportError)
 numba = pytest.importorskip("numba")
-from fastnn.backends.numba_cpu import ahead, table  # noqa: E402
-from fastnn.backends.numba_cpu.engine import compiling, entry  # noqa: E402
-from fastnn.backends.numba_cpu.memory import OPTIONS  # noqa: E402
-from fastnn.backends.numba_cpu.threads import Pool  # noqa: E402
-from fastnn.backends.numba_cpu.workspace import Kind  # noqa: E402
+from fastnn.backends.numba_cpu import ahead, table
+from fastnn.backends.numba_cpu.engine import compiling, entry
+from fastnn.backends.numba_cpu.memory import OPTIONS
+from fastnn.backends.numba_cpu.threads import Pool
+from fastnn.backends.numba_cpu.workspace import Kind
 
 I, O = 60, 3
 RNG = np.random.default_rng(0)

@@ -13,8 +13,8 @@ import fastnn
 
 numba = pytest.importorskip("numba")
 
-from fastnn.backends.numba_cpu import table  # noqa: E402  (needs Numba)
-from fastnn.backends.numba_cpu.memory import OPTIONS, call, call_int64, local, part  # noqa: E402
+from fastnn.backends.numba_cpu import table
+from fastnn.backends.numba_cpu.memory import OPTIONS, call, call_int64, local, part
 
 # Compiles or loads a few kernels, runs one, and tells how many came from the cache.
 PROGRAM = """

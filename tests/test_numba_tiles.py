@@ -19,12 +19,12 @@ import fastnn
 
 numba = pytest.importorskip("numba")
 
-from llvmlite import binding  # noqa: E402  (comes with Numba)
+from llvmlite import binding
 
-from fastnn.activations import FORMULAS  # noqa: E402
-from fastnn.backends.jit.instructions import ARM, has  # noqa: E402
-from fastnn.backends.numba_cpu import entry, panels, products, table  # noqa: E402
-from fastnn.backends.numba_cpu.memory import OPTIONS  # noqa: E402
+from fastnn.activations import FORMULAS
+from fastnn.backends.jit.instructions import ARM, has
+from fastnn.backends.numba_cpu import entry, panels, products, table
+from fastnn.backends.numba_cpu.memory import OPTIONS
 
 PLAIN = "0"
 WIDTHS = ["16"]

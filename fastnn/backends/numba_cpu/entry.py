@@ -58,6 +58,7 @@ def _definer(function: Callable[..., Any], signature: Any, name: str) -> Any:
 
 
 def _address() -> int:
+    # `maker` copies this, with a global `define` for each copy.
     return define()  # type: ignore[name-defined] # noqa: F821
 
 
