@@ -40,6 +40,7 @@ CLASSES: dict[str, type[Any]] = {
         optimizers.Lion,
         schedules.Constant,
         schedules.Cosine,
+        schedules.CosineLog,
         schedules.Step,
         schedules.Exponential,
         schedules.InverseScaling,

@@ -20,6 +20,7 @@ from fastnn.errors import unknown_name
 __all__ = [
     "Constant",
     "Cosine",
+    "CosineLog",
     "Exponential",
     "InverseScaling",
     "OneCycle",
@@ -162,9 +163,36 @@ class Cosine(Schedule):
         """Return the rate over the initial rate, `time` units after the warm-up."""
         if self.initial == 0:
             return np.ones_like(time)
-        floor = self.final / self.initial
-        wave = 0.5 * (1 + np.cos(np.pi * np.minimum(time / self.length, 1.0)))
-        return floor + (1 - floor) * wave
+        return _half_cosine(time / self.length, 1.0, self.final / self.initial)
+
+
+@dataclass(frozen=True)
+class CosineLog(Schedule):
+    """Cycles of a cosine from 0 up to `initial` and back, each twice as long as the last; then 0.
+
+    It is the coslog of RealMLP (Holzmüller, Grinsztajn & Steinwart 2024, "Better by default").
+
+    Parameters
+    ----------
+    length : float
+        Units of all cycles together.
+    cycles : int
+        Number of cycles, 1 to 50.
+    """
+
+    length: float = 10.0
+    cycles: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "length", checks.real_number("length", self.length, 0, above=True))
+        object.__setattr__(self, "cycles", checks.whole_number("cycles", self.cycles, 1, 50))
+
+    def factor(self, time: Array) -> Array:
+        """Return the rate over the initial rate, `time` units after the warm-up."""
+        share = np.minimum(time / self.length, 1.0)
+        cycle = np.log2(1 + (2**self.cycles - 1) * share) % 1  # whole cycles leave exactly 0
+        return 0.5 * (1 - np.cos(2 * np.pi * cycle))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from fastnn.optimizers import Adam
 from fastnn.schedules import (
     Constant,
     Cosine,
+    CosineLog,
     Exponential,
     InverseScaling,
     OneCycle,
@@ -46,6 +47,9 @@ TIMES = np.array([0, 1, 2.5, 7, 19])
         (InverseScaling(0.3, power=1.0), 0.3 / (TIMES + 1)),
         (Step(0.3, every=2.5, gamma=0.5), [0.3, 0.3, 0.15, 0.075, 0.3 / 2**7]),
         (Cosine(0.3, length=14, final=0.1), [0.3, 0.297493, 0.284672, 0.2, 0.1]),
+        # 15 units have cycles of 1, 2, 4 and 8.
+        (CosineLog(0.3, length=15), [0, 0, 0.0971067, 0, 0]),
+        (CosineLog(0.3, length=7.6, cycles=1), [0, 0.0847187, 0.2767924, 0.009885271, 0]),
         (ReduceOnPlateau(0.3), 0.3 + 0 * TIMES),
     ],
     ids=lambda value: type(value).__name__,
@@ -83,6 +87,15 @@ def test_one_cycle_counted_in_epochs_goes_from_end_to_end():
     assert (np.diff(rates(schedule, np.linspace(2, 8, 50))) < 0).all()
 
 
+def test_the_cycles_of_a_coslog_are_each_twice_as_long_as_the_one_before():
+    schedule = CosineLog(0.3, length=3.1, cycles=5)
+    # log2(1 + 31 t / 3.1) is a whole number at the ends, a half more in the middle of a cycle.
+    ends, middles = np.array([0.1, 0.3, 0.7, 1.5]), 0.1 * (2 ** np.arange(0.5, 5) - 1)
+    np.testing.assert_allclose(rates(schedule, ends), 0, atol=1e-15)
+    np.testing.assert_allclose(rates(schedule, middles), 0.3, rtol=1e-12)
+    assert rates(schedule, [0, 3.1, 3.2, 1e9]).tolist() == [0, 0, 0, 0]
+
+
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_a_cycle_of_a_few_steps_has_finite_rates(length):
     told = rates(OneCycle(0.1, length=length, unit="step"), np.arange(5))
@@ -96,6 +109,8 @@ def test_a_cycle_of_a_few_steps_has_finite_rates(length):
     [
         (lambda: Exponential(gamma=0), "gamma must be above 0"),
         (lambda: InverseScaling(power=-1), "power must be at least 0"),
+        (lambda: CosineLog(length=0), "length must be above 0"),
+        (lambda: CosineLog(cycles=0), "cycles must lie between 1"),
         (lambda: OneCycle(-0.1), "highest must be at least 0"),
         (lambda: OneCycle(length=0), "length must be above 0"),
         (lambda: OneCycle(rise=1.0), "rise must be above 0 and below 1"),
@@ -274,6 +289,7 @@ def test_the_summary_names_the_schedule_as_it_was_made(backend):
 AHEAD = [
     Constant(0.3, warmup=3),
     Cosine(0.1, length=700, unit="step", warmup=10),
+    CosineLog(0.1, length=700, unit="step"),
     Exponential(0.1, gamma=0.999, unit="step"),
     InverseScaling(0.1, unit="step"),
     OneCycle(0.1, length=600, unit="step"),
