@@ -9,6 +9,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from fastnn import checks, metrics
 from fastnn.errors import unknown_name
 
@@ -30,6 +33,9 @@ class Run:
         The metrics of the last whole epoch.
     metric_names : tuple of str
         The names that `metrics` will have.
+    batch_losses : ndarray of float64, shape (S,)
+        The loss of every step of this epoch so far, each before its update. The array is written
+        over by the next epoch.
     stop_reason : str or None
         Why training ends, once it does.
     """
@@ -40,7 +46,33 @@ class Run:
         self.epoch = 0
         self.step = 0
         self.metrics: dict[str, float] = {}
+        self.batch_losses: npt.NDArray[np.float64] = np.empty(0)
         self.stop_reason: str | None = None
+        self._optimizer: Any = None
+
+    def follow(self, optimizer: Any) -> None:
+        """Say whose learning rate `scale_learning_rate` changes: the loop of epochs does."""
+        self._optimizer = optimizer
+
+    def scale_learning_rate(self, factor: float, *, keep_velocity: bool = False) -> None:
+        """Multiply the learning rates of all steps to come.
+
+        Parameters
+        ----------
+        factor : float
+            Above 0. Factors add up by multiplication, and last until the optimizer is set anew.
+        keep_velocity : bool
+            Of SGD with momentum: whether the next step begins as fast as the last one ended. The
+            velocity is then that of Sutskever et al. 2013, which holds the rates of the steps that
+            made it, as in scikit-learn; else all of it goes by the new rate, as in PyTorch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            When the factor is no number above 0.
+        """
+        checks.real_number("factor", factor, 0, above=True)
+        self._optimizer.scale_rate(factor, keep_velocity)
 
     def stop(self, reason: str) -> None:
         """End training after the current call; the first reason stands."""

@@ -13,7 +13,7 @@ from fastnn.backends import Batch
 from fastnn.callbacks import Callback, Run, check_callbacks
 from fastnn.model import Model
 from fastnn.program import Program
-from fastnn.training import History, take_step, train, try_step
+from fastnn.training import History, Shuffle, take_step, train, try_step
 
 __all__ = ["Network"]
 
@@ -138,7 +138,12 @@ class Network(Model):
         return {"loss": loss, "r2": metrics.r2(predictions, batch.Y, batch.weight)}
 
     def loss_and_gradients(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, *, training: bool = False
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        training: bool = False,
     ) -> tuple[float, dict[str, Array]]:
         """Return the mean loss with penalties, and its gradient in every parameter.
 
@@ -147,6 +152,7 @@ class Network(Model):
         X : array-like, shape (B, I)
         y : array-like
             Targets, as for `fit`.
+        sample_weight : array-like, shape (B,), optional
         training : bool
             Whether dropout is on, with the masks of the next step, and batch norms use the
             statistics of these rows. The running ones are used otherwise, and never changed here.
@@ -157,7 +163,7 @@ class Network(Model):
             Each gradient has the shape of its parameter.
         """
         flat = np.empty_like(self._ready().parameters)
-        loss = self._gradients(X, y, training, flat, None)
+        loss = self._gradients(X, y, sample_weight, training, flat, None)
         executable = self._ready()
         named = executable.program.parameters
         return loss, {p.name: executable.view(p, flat).copy() for p in named}
@@ -168,7 +174,7 @@ class Network(Model):
         """Return the gradient of the mean loss, without penalties, in the inputs, shape (B, I)."""
         rows = self._door.rows(X, self._ready().program.inputs)
         gradient = np.empty_like(rows)
-        self._gradients(rows, y, training, None, gradient)
+        self._gradients(rows, y, None, training, None, gradient)
         return gradient
 
     def train_batch(
@@ -200,7 +206,7 @@ class Network(Model):
         validation_data: Any = None,
         sample_weight: npt.ArrayLike | None = None,
         class_weight: Mapping[int, float] | str | None = None,
-        shuffle: bool = True,
+        shuffle: Shuffle = True,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
     ) -> History:
@@ -228,8 +234,10 @@ class Network(Model):
         class_weight : mapping of int to float, or "balanced", optional
             Weights of the classes, multiplied into those of the rows that are trained on. The rows
             of a class of weight 0 are as good as absent.
-        shuffle : bool
-            Whether every epoch has an order of its own.
+        shuffle : bool or callable
+            Whether every epoch has an order of its own. A callable gets the order of the epoch
+            before, ndarray of int64, shape (B,), at first 0 to B-1, and the number of epochs done,
+            and rearranges the order in place before every epoch.
         callbacks : list of Callback
         progress : bool
             Whether a bar is drawn, where the output is a terminal.
@@ -251,7 +259,8 @@ class Network(Model):
         """
         epochs = checks.whole_number("epochs", epochs, 1)
         batch_size = checks.whole_number("batch_size", batch_size, 1)
-        shuffle, progress = checks.flag("shuffle", shuffle), checks.flag("progress", progress)
+        progress = checks.flag("progress", progress)
+        shuffle = shuffle if callable(shuffle) else checks.flag("shuffle", shuffle)
         watchers = check_callbacks(callbacks)
         program, batch = self._batch(X, y, sample_weight)
         batch, validation = self._door.validation(program, batch, validation_data, self.seed)
@@ -275,10 +284,16 @@ class Network(Model):
         )
 
     def _gradients(
-        self, X: Any, y: Any, training: bool, flat: Array | None, input_gradient: Array | None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        training: bool,
+        flat: Array | None,
+        input_gradient: Array | None,
     ) -> float:
         executable = self._ready()
-        _, batch = self._batch(X, y)
+        _, batch = self._batch(X, y, sample_weight)
         return executable.loss_and_gradient(
             batch,
             flat,

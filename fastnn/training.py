@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,11 @@ from fastnn.callbacks import Callback, Run
 from fastnn.errors import DivergenceError
 from fastnn.progress import drawn_bar
 
-__all__ = ["History", "TrainingState", "take_step", "train", "try_step"]
+__all__ = ["History", "Shuffle", "TrainingState", "take_step", "train", "try_step"]
+
+# Whether every epoch has an order of its own; or what rearranges the order of rows in place, before
+# every epoch, given the number of epochs done.
+Shuffle = bool | Callable[[npt.NDArray[np.int64], int], object]
 
 # How long a native call lasts at most while somebody watches: long enough to cost nothing, short
 # enough for a bar that moves.
@@ -102,7 +106,7 @@ def train(
     *,
     epochs: int,
     batch_size: int,
-    shuffle: bool,
+    shuffle: Shuffle,
     seed: int,
     callbacks: Sequence[Callback],
     progress: bool,
@@ -121,8 +125,9 @@ def train(
         Rows to train on, and rows to validate on.
     epochs, batch_size : int
         At least 1.
-    shuffle : bool
-        Whether every epoch has an order of its own, drawn from `seed` and the number of the epoch.
+    shuffle : bool or callable
+        Whether every epoch has an order of its own, drawn from `seed` and the number of the epoch;
+        or who rearranges the order of the epoch before.
     seed : int
     callbacks : sequence of Callback
     progress : bool
@@ -142,6 +147,7 @@ def train(
     started = time.perf_counter()
     history = History(run.metric_names, state.epochs + 1)
     run.epoch, run.step = state.epochs, state.optimizer.step
+    run.follow(state.optimizer)
     schedule = state.optimizer.optimizer.schedule
     schedule.check(run.metric_names)
     for callback in callbacks:
@@ -194,7 +200,7 @@ class _Passes:
         state: TrainingState,
         batch: Batch,
         batch_size: int,
-        shuffle: bool,
+        shuffle: Shuffle,
         seed: int,
     ) -> None:
         self.run, self.executable, self.state, self.batch = run, executable, state, batch
@@ -211,7 +217,10 @@ class _Passes:
     def begin(self) -> None:
         """Make ready for the next epoch, or for what is left of one that was broken off."""
         self.first = self.done = self.done % self.steps
-        if self.shuffle:
+        if callable(self.shuffle):
+            self.shuffle(self.order, self.state.epochs)
+            _check_order(self.order)
+        elif self.shuffle:
             self.executable.draw_order(self.order, self.seed, self.state.epochs)
         self.finite = self.executable.keep(self.finite)
         self.run.epoch = self.state.epochs + 1
@@ -227,6 +236,7 @@ class _Passes:
             if watchers and count == pace:
                 elapsed = max(time.perf_counter() - started, 1e-6)
                 pace = max(1, int(count * min(4.0, WATCHED_SECONDS / elapsed)))
+            self.run.batch_losses = self.losses[self.first : self.done]
             for callback in watchers:
                 callback.on_steps_end(self.run)
             if self.run.stop_reason is not None and self.done < self.steps:
@@ -295,6 +305,19 @@ class _Passes:
         else:
             mass = np.add.reduceat(self.batch.weight[self.order].astype(np.float64), starts)
         return mass / mass.sum()
+
+
+def _check_order(order: npt.NDArray[np.int64]) -> None:
+    """Refuse an order of somebody's own that names rows which do not exist.
+
+    Raises
+    ------
+    IndexError
+        When it does.
+    """
+    if order.min() < 0 or order.max() >= len(order):
+        wrong = int(order[(order < 0) | (order >= len(order))][0])
+        raise IndexError(f"shuffle wrote row {wrong} into an order of {len(order)} rows")
 
 
 def take_step(executable: Executable, state: TrainingState, batch: Batch, seed: int) -> float:

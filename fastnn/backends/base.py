@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fastnn import activations, losses
 from fastnn.backends.aligned import aligned_zeros
-from fastnn.optimizers import Optimizer
+from fastnn.optimizers import SGD, Optimizer
 from fastnn.program import Parameter, Program, State
 from fastnn.schedules import Plateau
 
@@ -66,6 +66,12 @@ class OptimizerState:
             at, rates = 0, self.rates(RATES_AHEAD).tolist()
             self._ahead = self.step, self.epochs, self.plateau.scale, rates
         return rates[at]
+
+    def scale_rate(self, factor: float, keep_velocity: bool) -> None:
+        """Multiply the rates to come, and divide the velocity of SGD where it is to be kept."""
+        self.plateau = self.plateau._replace(scale=self.plateau.scale * factor)
+        if keep_velocity and isinstance(self.optimizer, SGD):
+            self.moments /= self.moments.dtype.type(factor)
 
     def rates(self, count: int, first: int = 0, steps: float = np.inf) -> Array:
         """Return the learning rates of the next steps, of which there is at least one.
