@@ -30,6 +30,7 @@ CONSTANTS = {
     "decay": 0.99,
     "decoupled": False,
     "epsilon": 1e-5,
+    "epsilon_hat": False,
     "factor": 1.0,
     "first_row": 0,
     "l1": 1e-9,

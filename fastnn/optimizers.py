@@ -35,7 +35,7 @@ Array = npt.NDArray[Any]
 # What a constant may be, by its name: the same in every optimizer that has it.
 NOT_NEGATIVE = ("weight_decay", "momentum_decay")
 POSITIVE = ("epsilon",)
-SHARES = ("momentum", "beta1", "beta2", "decay")  # from 0 to below 1
+SHARES = ("momentum", "beta1", "beta2", "decay")  # from 0 to below 1, to 1 if in `up_to_1`
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,13 @@ class Optimizer:
     Attributes
     ----------
     moment_count : int
-        Number of vectors, as long as the parameters, that the optimizer keeps between steps.
+        Number of vectors, as long as the parameters, that the optimizer keeps between steps: its
+        `averages`, and one more where it has momentum.
     """
 
     name: ClassVar[str]
+    averages: ClassVar[int] = 0
+    up_to_1: ClassVar[tuple[str, ...]] = ()
     learning_rate: float | schedules.Schedule = 0.01
     _: KW_ONLY
     weight_decay: float = 0.0
@@ -67,7 +70,7 @@ class Optimizer:
             elif name in POSITIVE:
                 self._check(name, 0, above=True)
             elif name in SHARES:
-                self._check(name, 0, 1, below=True)
+                self._check(name, 0, 1, below=name not in self.up_to_1)
 
     def _check(self, name: str, low: float, high: float = np.inf, **strict: bool) -> None:
         value = checks.real_number(name, getattr(self, name), low, high, **strict)
@@ -84,7 +87,7 @@ class Optimizer:
     @property
     def moment_count(self) -> int:
         """Number of moment vectors kept between steps."""
-        return 0
+        return self.averages + (getattr(self, "momentum", 0.0) > 0)
 
     def update(
         self, w: Array, g: Array, moments: Sequence[Array], rate: float, t: int, decay: float
@@ -104,7 +107,7 @@ class SGD(Optimizer):
     ----------
     learning_rate : float or Schedule
     momentum : float
-        From 0 to below 1.
+        From 0 to 1. With 1 the velocity forgets nothing.
     nesterov : bool
         Needs a momentum above 0.
     weight_decay, clip_norm, clip_value : float
@@ -115,16 +118,12 @@ class SGD(Optimizer):
     momentum: float = 0.0
     nesterov: bool = False
     name: ClassVar[str] = "sgd"
+    up_to_1: ClassVar[tuple[str, ...]] = ("momentum",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if checks.flag("nesterov", self.nesterov) and self.momentum == 0:
             raise ValueError("nesterov=True needs a momentum above 0, got momentum=0")
-
-    @property
-    def moment_count(self) -> int:
-        """Number of moment vectors kept between steps."""
-        return int(self.momentum > 0)
 
     def update(
         self, w: Array, g: Array, moments: Sequence[Array], rate: float, t: int, decay: float
@@ -143,7 +142,8 @@ class Adam(Optimizer):
     """Adam (Kingma & Ba 2015), with the weight decay added to the gradient.
 
     ``m = β1 m + (1-β1) g;  v = β2 v + (1-β2) g²;
-    w -= rate/(1-β1ᵗ) · m / (sqrt(v / (1-β2ᵗ)) + ε)``
+    w -= rate/(1-β1ᵗ) · m / (sqrt(v / (1-β2ᵗ)) + ε)``, and with epsilon_hat
+    ``w -= rate sqrt(1-β2ᵗ)/(1-β1ᵗ) · m / (sqrt(v) + ε)``
 
     Parameters
     ----------
@@ -152,6 +152,9 @@ class Adam(Optimizer):
         Decay of the two moments, from 0 to below 1.
     epsilon : float
         Added to the root, above 0.
+    epsilon_hat : bool
+        Whether epsilon is added to the root before its correction: it is the ε̂ at the end of
+        section 2 of the paper then, as in scikit-learn.
     weight_decay, clip_norm, clip_value : float
         Decay of the weights, and the limits of the gradient: of its global norm, of its elements.
     """
@@ -160,13 +163,14 @@ class Adam(Optimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    epsilon_hat: bool = False
     name: ClassVar[str] = "adam"
+    averages: ClassVar[int] = 2
     decoupled: ClassVar[bool] = False
 
-    @property
-    def moment_count(self) -> int:
-        """Number of moment vectors kept between steps."""
-        return 2
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.flag("epsilon_hat", self.epsilon_hat)
 
     def update(
         self, w: Array, g: Array, moments: Sequence[Array], rate: float, t: int, decay: float
@@ -181,7 +185,8 @@ class Adam(Optimizer):
         v[...] = self.beta2 * v + (1 - self.beta2) * (g * g)
         step_size = rate / (1 - self.beta1**t)
         root_correction = (1 - self.beta2**t) ** 0.5
-        w -= step_size * (m / (np.sqrt(v) / root_correction + self.epsilon))
+        epsilon = self.epsilon / root_correction if self.epsilon_hat else self.epsilon
+        w -= step_size * (m / (np.sqrt(v) / root_correction + epsilon))
 
 
 @dataclass(frozen=True)
@@ -195,6 +200,8 @@ class AdamW(Adam):
         Decay of the two moments, from 0 to below 1.
     epsilon : float
         Added to the root, above 0.
+    epsilon_hat : bool
+        Whether epsilon is added to the root before its correction, as for Adam.
     weight_decay, clip_norm, clip_value : float
         Decay of the weights, and the limits of the gradient: of its global norm, of its elements.
     """
@@ -229,11 +236,7 @@ class RMSprop(Optimizer):
     momentum: float = 0.0
     epsilon: float = 1e-8
     name: ClassVar[str] = "rmsprop"
-
-    @property
-    def moment_count(self) -> int:
-        """Number of moment vectors kept between steps."""
-        return 1 + int(self.momentum > 0)
+    averages: ClassVar[int] = 1
 
     def update(
         self, w: Array, g: Array, moments: Sequence[Array], rate: float, t: int, decay: float
@@ -268,11 +271,7 @@ class Adagrad(Optimizer):
     learning_rate: float | schedules.Schedule = 0.01
     epsilon: float = 1e-10
     name: ClassVar[str] = "adagrad"
-
-    @property
-    def moment_count(self) -> int:
-        """Number of moment vectors kept between steps."""
-        return 1
+    averages: ClassVar[int] = 1
 
     def update(
         self, w: Array, g: Array, moments: Sequence[Array], rate: float, t: int, decay: float
@@ -311,11 +310,7 @@ class NAdam(Optimizer):
     epsilon: float = 1e-8
     momentum_decay: float = 0.004
     name: ClassVar[str] = "nadam"
-
-    @property
-    def moment_count(self) -> int:
-        """Number of moment vectors kept between steps."""
-        return 2
+    averages: ClassVar[int] = 2
 
     def mu(self, t: int) -> float:
         """Return the momentum μ of step t."""
@@ -362,11 +357,7 @@ class Lion(Optimizer):
     beta1: float = 0.9
     beta2: float = 0.99
     name: ClassVar[str] = "lion"
-
-    @property
-    def moment_count(self) -> int:
-        """Number of moment vectors kept between steps."""
-        return 1
+    averages: ClassVar[int] = 1
 
     def update(
         self, w: Array, g: Array, moments: Sequence[Array], rate: float, t: int, decay: float

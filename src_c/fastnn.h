@@ -52,6 +52,7 @@ typedef struct {
     bool decoupled;               /* Adam: weight decay apart from the gradient, as in AdamW */
     double decay;                 /* RMSprop */
     double epsilon;               /* all but SGD and Lion */
+    bool epsilon_hat;             /* Adam: epsilon is added to the root before its correction */
     double weight_decay;          /* of regularized parameters */
     double clip_value, clip_norm; /* 0: none */
     void *moments;  /* flat vectors: 2 of Adam and NAdam, 0 of SGD, else 1; 1 more with momentum */

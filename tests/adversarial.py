@@ -117,7 +117,7 @@ CONSTANTS = {
     "scale": product(factor=[-0.37]),
     "sgd_update": [
         {"rate": 0.1, "momentum": momentum, "nesterov": nesterov, "weight_decay": decay}
-        for momentum, nesterov in ((0.0, False), (0.9, False), (0.9, True))
+        for momentum, nesterov in ((0.0, False), (0.9, False), (0.9, True), (1.0, False))
         for decay in (0.0, 0.03)
     ],
     "adam_update": product(
@@ -125,6 +125,7 @@ CONSTANTS = {
         beta1=[0.9],
         beta2=[0.999],
         epsilon=[1e-8, 0.01],
+        epsilon_hat=[False, True],
         weight_decay=[0.0, 0.03],
         decoupled=[False, True],
         step=[1, 2**33],

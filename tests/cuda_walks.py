@@ -16,7 +16,7 @@ OPTIMIZERS = {
     "momentum": SGD(0.05, momentum=0.9, clip_norm=0.1),
     "nesterov": SGD(0.05, momentum=0.9, nesterov=True, **ALL_LIMITS),
     "adam": Adam(0.01, **ALL_LIMITS),
-    "adamw": AdamW(0.01, weight_decay=0.1),
+    "adamw": AdamW(0.01, weight_decay=0.1, epsilon=0.003, epsilon_hat=True),
     "rmsprop": RMSprop(0.005, clip_value=0.05),
     "rmsprop with momentum": RMSprop(0.002, momentum=0.8, weight_decay=0.02),
     "adagrad": Adagrad(0.05, **ALL_LIMITS),

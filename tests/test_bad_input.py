@@ -194,6 +194,8 @@ def test_a_bad_first_fit_leaves_the_input_size_unknown(net):
         (lambda: fn.Adam(beta1=1.0), "beta1 must be at least 0 and below 1"),
         (lambda: fn.SGD(float("nan")), "learning_rate must be at least 0, got nan"),
         (lambda: fn.SGD(nesterov=True), "nesterov=True needs a momentum"),
+        (lambda: fn.SGD(momentum=1.01), "momentum must be at least 0 and at most 1, got 1.01"),
+        (lambda: fn.RMSprop(momentum=1.0), "momentum must be at least 0 and below 1"),
         (lambda: fn.SGD(clip_norm=0), "clip_norm must be above 0"),
         (lambda: fn.Huber(delta=-1), "delta must be above 0"),
         (lambda: fn.CrossEntropy(label_smoothing=1.0), "label_smoothing must be .* below 1"),

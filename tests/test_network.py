@@ -8,6 +8,7 @@ import pytest
 
 import fastnn as fn
 from fastnn import backends
+from fastnn.formats import model_file
 
 pytestmark = pytest.mark.parametrize("backend", backends.available())
 
@@ -204,6 +205,18 @@ def test_a_network_that_was_never_trained_can_be_saved(backend, tmp_path):
     assert loaded.input_size is None
     network(backend, input_size=4).save(tmp_path / "new.fnn")
     assert fn.Network.load(tmp_path / "new.fnn", backend=backend).input_size == 4
+
+
+def test_a_file_from_before_some_arguments_has_their_defaults(backend, tmp_path):
+    net = network(backend, optimizer=fn.AdamW(0.01))
+    net.fit(X, LABELS, progress=False)
+    net.save(tmp_path / "old.fnn")
+    description, tensors = model_file.read(tmp_path / "old.fnn")
+    del description["optimizer"]["epsilon_hat"]
+    model_file.write(tmp_path / "old.fnn", description, tensors)
+    loaded = fn.Network.load(tmp_path / "old.fnn", backend=backend)
+    assert (loaded.layers, loaded.optimizer) == (net.layers, net.optimizer)
+    assert bits(loaded) == bits(net)
 
 
 def test_copies_and_pickles_go_their_own_way(backend):

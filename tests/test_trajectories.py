@@ -19,6 +19,7 @@ KINDS = {
     "nesterov": SGD(0.05, momentum=0.9, nesterov=True),
     "adam": Adam(0.01),
     "adamw": AdamW(0.01, weight_decay=0.1),
+    "adam with epsilon hat": Adam(0.01, epsilon=0.003, epsilon_hat=True),
     "rmsprop": RMSprop(0.005),
     "rmsprop with momentum": RMSprop(0.002, momentum=0.8),
     "adagrad": Adagrad(0.05),
@@ -134,7 +135,7 @@ def naive_step(program, optimizer, parameters, gradient, moments, step):
             told = (o.learning_rate, o.momentum, o.nesterov, decay)
             new = naive.sgd_update(w, velocity, g[place], *told)
         elif isinstance(o, Adam):
-            told = (o.beta1, o.beta2, o.epsilon, decay, isinstance(o, AdamW), step)
+            told = (o.beta1, o.beta2, o.epsilon, o.epsilon_hat, decay, isinstance(o, AdamW), step)
             new = naive.adam_update(w, *m, g[place], o.learning_rate, *told)
         elif isinstance(o, Adagrad):
             new = naive.adagrad_update(w, *m, g[place], o.learning_rate, o.epsilon, decay)
@@ -178,6 +179,30 @@ def test_twenty_steps_follow_the_formulas(backend, optimizer, described):
     for got, want in zip(walk.state.moments, moments, strict=True):
         close(got, want)
     assert walk.state.step == STEPS
+
+
+# scikit-learn 1.9's classes, and the same with ours.
+OF_SCIKIT_LEARN = [
+    ("AdamOptimizer", {"epsilon": 0.003}, Adam(0.02, epsilon=0.003, epsilon_hat=True)),
+    ("SGDOptimizer", {"momentum": 0.9, "nesterov": True}, KINDS["nesterov"]),
+    ("SGDOptimizer", {"momentum": 1.0, "nesterov": False}, SGD(0.02, momentum=1.0)),
+]
+
+
+@pytest.mark.parametrize(("name", "constants", "optimizer"), OF_SCIKIT_LEARN)
+def test_the_steps_are_those_of_scikit_learn(backend, name, constants, optimizer):
+    theirs = pytest.importorskip("sklearn.neural_network._stochastic_optimizers")
+    walk, twin = Walk(backend, optimizer), Walk(backend, optimizer)
+    walk.epochs()
+    parameters = twin.executable.parameters
+    rate = optimizer.learning_rate
+    judge = getattr(theirs, name)([parameters], learning_rate_init=rate, **constants)
+    for step in range(STEPS):
+        rows = shuffled(step // 5)[step % 5 * BATCH :][:BATCH]
+        batch = Batch(*(array[rows] for array in (twin.batch.X, twin.batch.Y, twin.batch.weight)))
+        told = networks.gradient_of(twin.executable, batch, training=True, seed=SEED, step=step)
+        judge.update_params([parameters], [told[1]])
+    close(walk.executable.parameters, parameters)
 
 
 def test_running_statistics_follow_every_batch(backend):

@@ -55,7 +55,7 @@ UPDATES = (
     Kernel(
         "adam_update",
         (changes("w", "N"), changes("m", "N"), changes("v", "N"), reads("g", "N")),
-        ("rate", "beta1", "beta2", "epsilon", "weight_decay", "decoupled", "step"),
+        ("rate", "beta1", "beta2", "epsilon", "epsilon_hat", "weight_decay", "decoupled", "step"),
         tolerance="update",
         flops=lambda N: 14 * N,
         bytes=lambda N: 7 * N,

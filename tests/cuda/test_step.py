@@ -44,6 +44,7 @@ OPTIMIZERS = {
     "nesterov": optimizers.SGD(momentum=0.9, nesterov=True),
     "adam": optimizers.Adam(weight_decay=0.1),
     "adamw": optimizers.AdamW(weight_decay=0.1),
+    "adam with epsilon hat": optimizers.Adam(epsilon=0.003, epsilon_hat=True),
     "rmsprop": optimizers.RMSprop(momentum=0.5, weight_decay=0.1),
     "adagrad": optimizers.Adagrad(weight_decay=0.1),
     "nadam": optimizers.NAdam(weight_decay=0.1),

@@ -34,17 +34,23 @@ def sgd_update(w, velocity, g, rate, momentum, nesterov, weight_decay):
     return {"w": new_w} if velocity is None else {"w": new_w, "velocity": new_velocity}
 
 
-def adam_update(w, m, v, g, rate, beta1, beta2, epsilon, weight_decay, decoupled, step):
+def adam_update(
+    w, m, v, g, rate, beta1, beta2, epsilon, epsilon_hat, weight_decay, decoupled, step
+):
     new = {"w": [], "m": [], "v": []}
     for n in range(len(w)):
         slope = g[n] if decoupled else g[n] + weight_decay * w[n]
         weight = w[n] - rate * weight_decay * w[n] if decoupled else w[n]
         mean = beta1 * m[n] + (1 - beta1) * slope
         square = beta2 * v[n] + (1 - beta2) * slope**2
-        unbiased = mean / (1 - beta1**step), square / (1 - beta2**step)
+        move = mean / (1 - beta1**step)
+        if epsilon_hat:
+            move *= math.sqrt(1 - beta2**step) / (math.sqrt(square) + epsilon)
+        else:
+            move /= math.sqrt(square / (1 - beta2**step)) + epsilon
         new["m"].append(mean)
         new["v"].append(square)
-        new["w"].append(weight - rate * unbiased[0] / (math.sqrt(unbiased[1]) + epsilon))
+        new["w"].append(weight - rate * move)
     return new
 
 

@@ -52,13 +52,16 @@ def _quotient(value, size, root, root_size, epsilon):
     return size / below + np.abs(value) * (root_size + epsilon) / below**2
 
 
-def adam_update(w, m, v, g, rate, beta1, beta2, epsilon, weight_decay, decoupled, step, **_):
+def adam_update(
+    w, m, v, g, rate, beta1, beta2, epsilon, epsilon_hat, weight_decay, decoupled, step, **_
+):
     slope, slope_size = _slope(w, g, 0 if decoupled else weight_decay)
     mean = beta1 * m + (1 - beta1) * slope
     mean_size = beta1 * np.abs(m) + (1 - beta1) * slope_size
     square, square_size = _square(v, slope, slope_size, beta2)
     correction = math.sqrt(1 - beta2**step)
     root, root_size = (r / correction for r in _root(square, square_size))
+    epsilon /= correction if epsilon_hat else 1
     move = _quotient(mean, mean_size, root, root_size, epsilon)
     w_size = np.abs(w) + rate / (1 - beta1**step) * move
     return {"m": (1, mean_size), "v": (1, square_size), "w": (1, w_size, 1 / epsilon)}

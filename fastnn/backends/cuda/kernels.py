@@ -266,7 +266,7 @@ def _sgd_update(call: Call) -> None:
 
 def _adam_update(call: Call) -> None:
     kind = AdamW if call.constants["decoupled"] else Adam
-    _update(call, kind(**_told(call, "beta1", "beta2", "epsilon")), "m", "v")
+    _update(call, kind(**_told(call, "beta1", "beta2", "epsilon", "epsilon_hat")), "m", "v")
 
 
 def _rmsprop_update(call: Call) -> None:

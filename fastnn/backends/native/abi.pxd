@@ -34,7 +34,9 @@ cdef extern from "fastnn.h" nogil:
         bint nesterov
         double beta1, beta2, momentum_decay
         bint decoupled
-        double decay, epsilon, weight_decay, clip_value, clip_norm
+        double decay, epsilon
+        bint epsilon_hat
+        double weight_decay, clip_value, clip_norm
         void *moments
         uint64_t step
         double product

@@ -323,10 +323,11 @@ def sgd_update(
 
 def adam_update(
     real[:] w, real[:] m, real[:] v, const real[:] g, double rate, double beta1, double beta2,
-    double epsilon, double weight_decay, bint decoupled, uint64_t step
+    double epsilon, bint epsilon_hat, double weight_decay, bint decoupled, uint64_t step
 ):
     cdef fnn_optimizer o = _settings(FNN_ADAM)
-    o.beta1, o.beta2, o.epsilon, o.decoupled, o.step = beta1, beta2, epsilon, decoupled, step
+    o.beta1, o.beta2, o.epsilon, o.epsilon_hat = beta1, beta2, epsilon, epsilon_hat
+    o.decoupled, o.step = decoupled, step
     _update[real](w, m, v, g, &o, rate, weight_decay)
 
 

@@ -183,6 +183,7 @@ cdef fnn_optimizer _optimizer(o) except *:
         decoupled=getattr(o, "decoupled", False),
         decay=getattr(o, "decay", 0),
         epsilon=getattr(o, "epsilon", 0),
+        epsilon_hat=getattr(o, "epsilon_hat", False),
         weight_decay=o.weight_decay,
         clip_value=o.clip_value or 0,
         clip_norm=o.clip_norm or 0,

@@ -28,6 +28,7 @@ SETTINGS = (
     "decoupled",
     "decay",
     "epsilon",
+    "epsilon_hat",
     "step",
     "product",
 )
@@ -40,6 +41,7 @@ SETTINGS = (
     DECOUPLED,
     DECAY,
     EPSILON,
+    EPSILON_HAT,
     STEP,
     PRODUCT,
 ) = range(len(SETTINGS))
@@ -85,19 +87,18 @@ def adam(
     """m = beta1 * m + (1 - beta1) * g;  v = beta2 * v + (1 - beta2) * g**2.
 
     w -= rate / (1 - beta1**step) * m / (sqrt(v / (1 - beta2**step)) + epsilon);  decoupled: g the
-    gradient, and w *= 1 - rate * weight_decay before.
+    gradient, and w *= 1 - rate * weight_decay before;  epsilon_hat: epsilon /
+    sqrt(1 - beta2**step) in its place.
     """
     settings = vector(optimizer, len(SETTINGS))
     weights, m, v, gradient = vector(w, N), vector(first, N), vector(second, N), vector(g, N)
     real = weights.dtype.type
     beta1, beta2, count = settings[BETA1], settings[BETA2], settings[STEP]
     keep1, take1, keep2, take2 = real(beta1), real(1 - beta1), real(beta2), real(1 - beta2)
-    size, scale = real(rate / (1 - beta1**count)), real(math.sqrt(1 - beta2**count))
-    epsilon, decay, shrink = (
-        real(settings[EPSILON]),
-        real(weight_decay),
-        real(1 - rate * weight_decay),
-    )
+    correction = math.sqrt(1 - beta2**count)
+    size, scale = real(rate / (1 - beta1**count)), real(correction)
+    decay, shrink = real(weight_decay), real(1 - rate * weight_decay)
+    epsilon = real(settings[EPSILON] / select(settings[EPSILON_HAT] != 0, correction, 1.0))
     decoupled = settings[DECOUPLED] != 0
     for n in range(N):
         old = select(decoupled, weights[n] * shrink, weights[n])

@@ -206,8 +206,9 @@ class ReferenceExecutable(Executable):
             kernels.sgd_update(w, velocity, g, rate, o.momentum, o.nesterov, decay)
         elif isinstance(o, Adam):
             m, v = moments
+            epsilon = o.epsilon, o.epsilon_hat
             kernels.adam_update(
-                w, m, v, g, rate, o.beta1, o.beta2, o.epsilon, decay, o.decoupled, state.step
+                w, m, v, g, rate, o.beta1, o.beta2, *epsilon, decay, o.decoupled, state.step
             )
         elif isinstance(o, Adagrad):
             kernels.adagrad_update(w, moments[0], g, rate, o.epsilon, decay)

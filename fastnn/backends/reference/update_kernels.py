@@ -69,12 +69,13 @@ def adam_update(
     beta1: float,
     beta2: float,
     epsilon: float,
+    epsilon_hat: bool,
     weight_decay: float,
     decoupled: bool,
     step: int,
 ) -> None:
     kind = AdamW if decoupled else Adam
-    constants = kind(beta1=beta1, beta2=beta2, epsilon=epsilon)
+    constants = kind(beta1=beta1, beta2=beta2, epsilon=epsilon, epsilon_hat=epsilon_hat)
     constants.update(w, g, [m, v], rate, step, weight_decay)
 
 

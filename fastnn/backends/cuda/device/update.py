@@ -21,7 +21,7 @@ __all__ = ["GROUP", "SCALARS", "scalars", "update"]
 # Parameters begin at multiples of so many elements, which share one flag.
 GROUP = 16
 # Scalars of a step: the rate (or what takes its place), the root of Adam's correction, NAdam's
-# factor of the moment, and what is left of a weight that decays by itself.
+# factor of the moment or Adam's epsilon, and what is left of a weight that decays by itself.
 SCALARS = 4
 
 
@@ -57,6 +57,7 @@ def scalars(
         table[:, 1] = np.sqrt(1 - optimizer.beta2**t)
     if isinstance(optimizer, Adam):
         table[:, 0] = rates / (1 - optimizer.beta1**t)
+        table[:, 2] = optimizer.epsilon / (table[:, 1] if optimizer.epsilon_hat else 1.0)
     if isinstance(optimizer, NAdam):
         mu = np.array([optimizer.mu(step + 1 + s) for s in range(len(rates) + 1)])
         products = product * np.cumprod(mu)
@@ -101,7 +102,7 @@ def _update(real: Any, kind: str, moments: int, nesterov: bool, decoupled: bool)
                 second = keep2 * v[n] + take2 * (g * g)
                 m[n] = first
                 v[n] = second
-                below = math.sqrt(second) / root + epsilon
+                below = math.sqrt(second) / root + (ahead if adam else epsilon)
                 if adam:
                     w[n] = old - rate * (first / below)
                 else:
