@@ -1,0 +1,340 @@
+"""What the classifier and the regressor share: fitting, and what it leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastnn.network import Network
+from fastnn.sklearn import describe, lbfgs, stochastic, weights
+from fastnn.sklearn.borrowed import check_sample_weight, fit_context
+from fastnn.sklearn.data import Rows, dense, held_out
+from fastnn.sklearn.describe import Objective
+from fastnn.sklearn.private import PrivateNames
+
+__all__ = ["BaseMLP", "Validation", "has_partial_fit"]
+
+Array = npt.NDArray[Any]
+
+# X, y and weights of the rows to validate on, each of them perhaps None.
+Validation = tuple[Any, Any, Any]
+
+SPARSE = ["csr", "csc"]
+
+# Rows of a sparse matrix that are made dense at a time to predict, in elements.
+DENSE_AT_ONCE = 2**22
+
+
+class BaseMLP(PrivateNames, BaseEstimator):
+    """Base of `MLPClassifier` and `MLPRegressor`."""
+
+    # -- what the two differ in ------------------------------------------------------------------
+
+    @abstractmethod
+    def _learn_targets(self, y: Array, *, anew: bool, all_classes: bool) -> Array:
+        """Check the targets, of rank 1 or 2, and learn the classes, if `anew`.
+
+        With `all_classes` they hold just the classes that are known, else some of them.
+        """
+
+    @abstractmethod
+    def _encode(self, y: Array) -> Array:
+        """Return what the network is to give for y: labels, or values, shape (B, O)."""
+
+    @abstractmethod
+    def _objective(self, y: Array) -> Objective:
+        """Return what is minimised."""
+
+    @abstractmethod
+    def _score_of(self, rows: Rows, metrics: Mapping[str, float]) -> float:
+        """Return the score of validation rows on which the network has these metrics."""
+
+    def _strata(self, y: Array) -> Array | None:
+        """Return the classes by which rows are held out, if they are."""
+        return None
+
+    def _class_weights(self, y: Array) -> Array | None:
+        """Return a weight for every row, by its class."""
+        return None
+
+    def _take(self, given: Mapping[str, Any]) -> None:
+        """Keep the arguments of the constructor as they are, which is what scikit-learn wants."""
+        self.__dict__.update({name: given[name] for name in self._get_param_names()})
+
+    # -- what scikit-learn asks for --------------------------------------------------------------
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
+        """Fit the model to X and y.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            A sparse matrix is made dense: mind its size.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels, or values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, at least 0. A row of weight 0 is as good as absent.
+        X_val, y_val, sample_weight_val : array-likes, default=None
+            Rows to validate on: they make ``validation_loss_curve_``, and take the place of
+            ``validation_fraction`` where ``early_stopping`` is True.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For data that do not fit, and where the weights do not stay finite.
+        """
+        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=False)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_network" in self.__dict__
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    @property
+    def network_(self) -> Network:
+        """The fitted `fastnn.Network`."""
+        if "_network" not in self.__dict__:
+            raise AttributeError(f"this {type(self).__name__} has no network_ before fit")
+        return self._network
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """Weights of each dense layer, shape (n_inputs, n_units); what is written there counts."""
+        return self._weights("weight")
+
+    @coefs_.setter
+    def coefs_(self, values: Sequence[Any]) -> None:
+        self._set_weights("weight", values)
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """Biases of each dense layer, shape (n_units,); what is written there counts."""
+        return self._weights("bias")
+
+    @intercepts_.setter
+    def intercepts_(self, values: Sequence[Any]) -> None:
+        self._set_weights("bias", values)
+
+    # -- fitting ---------------------------------------------------------------------------------
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, validation: Validation, *, incremental: bool
+    ) -> Any:
+        sizes = self._hidden_sizes()
+        first = not self._has_weights() or not (self.warm_start or incremental)
+        if self.early_stopping and incremental and validation[0] is None:
+            # scikit-learn's words, and what to do.
+            raise ValueError(
+                "partial_fit does not support early_stopping=True without rows to validate on; "
+                "give X_val and y_val"
+            )
+        X, y = self._checked(X, y, reset=first)
+        anew = not (self.warm_start or incremental)
+        y = self._learn_targets(y, anew=anew, all_classes=self.warm_start)
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(sample_weight, X, dtype=X.dtype)
+        self._random_state = check_random_state(self.random_state)
+        objective = self._objective(y)
+        self.n_outputs_ = objective.outputs
+        if first:
+            self._start_record(objective, len(sizes) + 2)
+        self._make_network(objective, sizes, X)
+        rows, held = Rows(X, y, sample_weight), self._validation(validation)
+        factors = self._class_weights(y)
+        if self.early_stopping and held is None and self.solver != "lbfgs":
+            whole = Rows(X, y, sample_weight)
+            train, test = held_out(
+                len(whole), self.validation_fraction, self._random_state, self._strata(y)
+            )
+            held, rows = whole.take(test), whole.take(train)
+            factors = None if factors is None else factors[train]
+        rows = rows.weighted(factors)
+        if self.solver == "lbfgs":
+            lbfgs.train(self, objective, rows, held)
+        else:
+            stochastic.train(self, objective, rows, held, incremental=incremental)
+        if not np.isfinite(self._network.parameters_vector).all():
+            raise ValueError(stochastic.NON_FINITE)
+        return self
+
+    def _hidden_sizes(self) -> list[int]:
+        given = self.hidden_layer_sizes
+        sizes = list(given) if hasattr(given, "__iter__") else [given]
+        if np.any(np.array(sizes) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return [int(size) for size in sizes]
+
+    def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
+        """Return X and y as arrays of the right types."""
+        dtype: Any = (np.float64, np.float32)
+        if not reset and "_network" in self.__dict__:
+            dtype = self._network.dtype
+        elif self.dtype is not None:
+            dtype = np.dtype(self.dtype)
+        return validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=SPARSE,
+            multi_output=True,
+            y_numeric=self._numeric_targets,
+            dtype=dtype,
+            reset=reset,
+        )
+
+    def _validation(self, given: Validation) -> Rows | None:
+        """Return the rows to validate on that somebody gave."""
+        X, y, weight = given
+        if X is None and y is None and weight is None:
+            return None
+        if X is None or y is None:
+            raise ValueError("X_val and y_val are given together, or not at all")
+        X, y = self._checked(X, y, reset=False)
+        y = self._learn_targets(y, anew=False, all_classes=False)
+        if weight is not None:
+            weight = check_sample_weight(weight, X, dtype=X.dtype)
+        return Rows(X, y, weight)
+
+    def _start_record(self, objective: Objective, layers: int) -> None:
+        """Forget an earlier fit."""
+        for name in ("_network", "_optimizer"):
+            self.__dict__.pop(name, None)
+        self.n_iter_ = self.t_ = 0
+        self.n_layers_ = layers
+        self.out_activation_ = objective.out_activation
+        self.loss_curve_: list[float] = []
+        self.validation_loss_curve_: list[float] = []
+        self.validation_scores_ = self.best_validation_score_ = self.best_loss_ = None
+        self.stop_reason_: str | None = None
+        self._no_improvement_count = 0
+        self._best: tuple[Array, Array] | None = None
+
+    def _make_network(self, objective: Objective, sizes: list[int], X: Any) -> None:
+        """Make the network; or one with the weights that are there, where its layers changed."""
+        layers = describe.layers_of(self, objective, sizes, X.shape[1])
+        there: Network | None = self.__dict__.get("_network")
+        if there is not None and list(there.layers) == layers and there.loss == objective.loss:
+            return
+        network = Network(
+            layers,
+            input_size=X.shape[1],
+            loss=objective.loss,
+            optimizer=describe.optimizer_of(self, objective.step),
+            dtype=X.dtype,
+            backend=self.backend,
+            threads=self.n_threads,
+        )
+        given = [self.__dict__.pop(f"_given_{role}", None) for role in ("weight", "bias")]
+        if there is not None:
+            if network.parameter_count != there.parameter_count:
+                raise ValueError(
+                    "the layers are no longer those of the weights that training should go on "
+                    "from; make a new estimator, or set warm_start=False"
+                )
+            network.parameters_vector = there.parameters_vector
+            self.__dict__.pop("_optimizer", None)
+        elif any(given):
+            for role, values in zip(("weight", "bias"), given, strict=True):
+                weights.weights_of(network, role)[:] = values
+        else:
+            activations = describe.hidden_activations(self, len(sizes))
+            weights.draw(network, activations, self._random_state)
+        if self.dropout > 0:
+            network.seed = int(self._random_state.randint(2**31))
+        self._network = network
+
+    # -- weights ---------------------------------------------------------------------------------
+
+    def _has_weights(self) -> bool:
+        return "_network" in self.__dict__ or "_given_weight" in self.__dict__
+
+    def _weights(self, role: str) -> list[Array]:
+        if "_network" in self.__dict__:
+            return weights.weights_of(self._network, role)
+        try:
+            return self.__dict__[f"_given_{role}"]
+        except KeyError:
+            name = {"weight": "coefs_", "bias": "intercepts_"}[role]
+            raise AttributeError(f"this {type(self).__name__} has no {name} before fit") from None
+
+    def _set_weights(self, role: str, values: Sequence[Any]) -> None:
+        """Write weights; where there is no network yet, keep them for the first partial_fit."""
+        if "_network" in self.__dict__:
+            weights.weights_of(self._network, role)[:] = values
+        else:
+            self.__dict__[f"_given_{role}"] = list(values)
+
+    # -- predicting ------------------------------------------------------------------------------
+
+    def _outputs(self, X: Any) -> Array:
+        """Return what the network gives for X, shape (B, O)."""
+        network: Network | None = self.__dict__.get("_network")
+        # A plain array skips scikit-learn's checks, which take longer than a small network. What
+        # the network refuses goes through them after all, and is refused in their words.
+        if (
+            network is not None
+            and type(X) is np.ndarray
+            and X.dtype == network.dtype
+            and X.ndim == 2
+            and len(X)
+            and "feature_names_in_" not in self.__dict__
+        ):
+            with contextlib.suppress(ValueError):
+                return network.predict(X)
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse=SPARSE, reset=False)
+        if isinstance(X, np.ndarray):
+            return self._network.predict(X)
+        rows = max(1, DENSE_AT_ONCE // X.shape[1])
+        X = X.tocsr()
+        parts = [dense(X[first : first + rows]) for first in range(0, X.shape[0], rows)]
+        return np.concatenate([self._network.predict(part) for part in parts])
+
+    def _without_feature_names(self) -> Any:
+        """Return this estimator for rows that have lost their names on the way."""
+        plain = copy.copy(self)
+        plain.__dict__.pop("feature_names_in_", None)
+        return plain
+
+
+def has_partial_fit(estimator: Any) -> bool:
+    """Tell whether an estimator's solver goes row by row.
+
+    Raises
+    ------
+    AttributeError
+        When it does not.
+    """
+    if estimator.solver == "lbfgs":
+        raise AttributeError(
+            "partial_fit is only available for stochastic optimizers. "
+            f"{estimator.solver} is not stochastic."
+        )
+    return True

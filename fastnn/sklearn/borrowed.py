@@ -1,0 +1,24 @@
+"""Helpers that scikit-learn keeps to itself, and that estimators which act like its own need.
+
+They stand here alone, so that a version of scikit-learn that moves one breaks one file. All of them
+are in 1.6 and in 1.9.
+"""
+
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call as check_partial_fit_first_call,
+)
+from sklearn.utils.optimize import _check_optimize_result as check_optimize_result
+from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+
+__all__ = [
+    "HasMethods",
+    "Interval",
+    "Options",
+    "StrOptions",
+    "check_optimize_result",
+    "check_partial_fit_first_call",
+    "check_sample_weight",
+    "fit_context",
+]

@@ -1,0 +1,42 @@
+"""Private names of scikit-learn's own MLPs that its tests, and some users, reach for.
+
+`_optimizer` (with its `learning_rate`), `_no_improvement_count`, `_label_binarizer` and
+`_random_state` are attributes that fitting leaves; what is here is only for others.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn.sklearn.data import Rows
+from fastnn.sklearn.lbfgs import FullBatch
+
+__all__ = ["PrivateNames"]
+
+
+class PrivateNames:
+    """What scikit-learn's tests call beside the public methods."""
+
+    def _loss_grad_lbfgs(
+        self,
+        packed_coef_inter: npt.NDArray[np.float64],
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        activations: Any = None,
+        deltas: Any = None,
+        coef_grads: Any = None,
+        intercept_grads: Any = None,
+    ) -> tuple[float, npt.NDArray[np.float64]]:
+        """Return the loss and its gradient for packed parameters and binarized targets.
+
+        The last four arguments are buffers of scikit-learn's, and are not used.
+        """
+        estimator: Any = self
+        rows = Rows(X, y, sample_weight)
+        objective = estimator._objective(y)
+        loss = FullBatch(estimator.network_, objective, estimator.alpha, rows, y)
+        return loss(packed_coef_inter)
