@@ -17,6 +17,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from fastnn.sklearn.classifier import MLPClassifier
+from fastnn.sklearn.exchange import from_sklearn, to_sklearn
 from fastnn.sklearn.regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn", "to_sklearn"]

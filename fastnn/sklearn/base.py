@@ -16,10 +16,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.network import Network
 from fastnn.sklearn import describe, lbfgs, stochastic, weights
-from fastnn.sklearn.borrowed import check_sample_weight, fit_context
+from fastnn.sklearn.borrowed import CallbackSupportMixin, check_sample_weight, fit_context
 from fastnn.sklearn.data import Rows, dense, held_out
 from fastnn.sklearn.describe import Objective
+from fastnn.sklearn.display import layers_as_html
 from fastnn.sklearn.private import PrivateNames
+from fastnn.sklearn.watchers import watchers_of
 
 __all__ = ["BaseMLP", "Validation", "has_partial_fit"]
 
@@ -34,7 +36,7 @@ SPARSE = ["csr", "csc"]
 DENSE_AT_ONCE = 2**22
 
 
-class BaseMLP(PrivateNames, BaseEstimator):
+class BaseMLP(CallbackSupportMixin, PrivateNames, BaseEstimator):
     """Base of `MLPClassifier` and `MLPRegressor`."""
 
     # -- what the two differ in ------------------------------------------------------------------
@@ -51,8 +53,8 @@ class BaseMLP(PrivateNames, BaseEstimator):
         """Return what the network is to give for y: labels, or values, shape (B, O)."""
 
     @abstractmethod
-    def _objective(self, y: Array) -> Objective:
-        """Return what is minimised."""
+    def _objective(self, columns: int) -> Objective:
+        """Return what is minimised for targets of so many columns."""
 
     @abstractmethod
     def _score_of(self, rows: Rows, metrics: Mapping[str, float]) -> float:
@@ -117,6 +119,9 @@ class BaseMLP(PrivateNames, BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
+    def _repr_html_inner(self) -> str:
+        return super()._repr_html_inner() + layers_as_html(self.__dict__.get("_network"))
+
     @property
     def network_(self) -> Network:
         """The fitted `fastnn.Network`."""
@@ -155,34 +160,38 @@ class BaseMLP(PrivateNames, BaseEstimator):
                 "partial_fit does not support early_stopping=True without rows to validate on; "
                 "give X_val and y_val"
             )
+        told = X, y, sample_weight
         X, y = self._checked(X, y, reset=first)
         anew = not (self.warm_start or incremental)
         y = self._learn_targets(y, anew=anew, all_classes=self.warm_start)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X, dtype=X.dtype)
         self._random_state = check_random_state(self.random_state)
-        objective = self._objective(y)
-        self.n_outputs_ = objective.outputs
+        objective = self._objective(1 if y.ndim == 1 else y.shape[1])
         if first:
             self._start_record(objective, len(sizes) + 2)
-        self._make_network(objective, sizes, X)
-        rows, held = Rows(X, y, sample_weight), self._validation(validation)
-        factors = self._class_weights(y)
-        if self.early_stopping and held is None and self.solver != "lbfgs":
-            whole = Rows(X, y, sample_weight)
-            train, test = held_out(
-                len(whole), self.validation_fraction, self._random_state, self._strata(y)
-            )
-            held, rows = whole.take(test), whole.take(train)
-            factors = None if factors is None else factors[train]
-        rows = rows.weighted(factors)
+        self._make_network(objective, sizes, X.shape[1], X.dtype)
+        rows, held = self._split(Rows(X, y, sample_weight), self._validation(validation))
+        watchers = None if incremental else watchers_of(self, *told, self.max_iter + 1)
         if self.solver == "lbfgs":
-            lbfgs.train(self, objective, rows, held)
+            lbfgs.train(self, objective, rows, held, watchers)
         else:
-            stochastic.train(self, objective, rows, held, incremental=incremental)
+            stochastic.train(self, objective, rows, held, watchers, incremental=incremental)
+        if watchers is not None:
+            watchers.close()
         if not np.isfinite(self._network.parameters_vector).all():
             raise ValueError(stochastic.NON_FINITE)
         return self
+
+    def _split(self, rows: Rows, held: Rows | None) -> tuple[Rows, Rows | None]:
+        """Return the rows to train on, with the weights of their classes, and those held out."""
+        factors = self._class_weights(rows.y)
+        if self.early_stopping and held is None and self.solver != "lbfgs":
+            strata = self._strata(rows.y)
+            train, test = held_out(len(rows), self.validation_fraction, self._random_state, strata)
+            held, rows = rows.take(test), rows.take(train)
+            factors = None if factors is None else factors[train]
+        return rows.weighted(factors), held
 
     def _hidden_sizes(self) -> list[int]:
         given = self.hidden_layer_sizes
@@ -227,6 +236,7 @@ class BaseMLP(PrivateNames, BaseEstimator):
         for name in ("_network", "_optimizer"):
             self.__dict__.pop(name, None)
         self.n_iter_ = self.t_ = 0
+        self.n_outputs_ = objective.outputs
         self.n_layers_ = layers
         self.out_activation_ = objective.out_activation
         self.loss_curve_: list[float] = []
@@ -236,18 +246,20 @@ class BaseMLP(PrivateNames, BaseEstimator):
         self._no_improvement_count = 0
         self._best: tuple[Array, Array] | None = None
 
-    def _make_network(self, objective: Objective, sizes: list[int], X: Any) -> None:
+    def _make_network(
+        self, objective: Objective, sizes: list[int], features: int, dtype: npt.DTypeLike
+    ) -> None:
         """Make the network; or one with the weights that are there, where its layers changed."""
-        layers = describe.layers_of(self, objective, sizes, X.shape[1])
+        layers = describe.layers_of(self, objective, sizes, features)
         there: Network | None = self.__dict__.get("_network")
         if there is not None and list(there.layers) == layers and there.loss == objective.loss:
             return
         network = Network(
             layers,
-            input_size=X.shape[1],
+            input_size=features,
             loss=objective.loss,
             optimizer=describe.optimizer_of(self, objective.step),
-            dtype=X.dtype,
+            dtype=dtype,
             backend=self.backend,
             threads=self.n_threads,
         )
@@ -269,6 +281,16 @@ class BaseMLP(PrivateNames, BaseEstimator):
         if self.dropout > 0:
             network.seed = int(self._random_state.randint(2**31))
         self._network = network
+
+    def _take_weights(
+        self, coefs: Sequence[Array], intercepts: Sequence[Array], dtype: npt.DTypeLike
+    ) -> None:
+        """Become fitted, with these weights."""
+        objective = self._objective(coefs[-1].shape[1])
+        self._start_record(objective, len(coefs) + 1)
+        self.__dict__.update(_given_weight=list(coefs), _given_bias=list(intercepts))
+        self._random_state = check_random_state(self.random_state)
+        self._make_network(objective, self._hidden_sizes(), len(coefs[0]), dtype)
 
     # -- weights ---------------------------------------------------------------------------------
 

@@ -326,7 +326,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             yes = np.zeros((len(y), 1), bool)
         return yes * (1 - self.label_smoothing) + self.label_smoothing / 2
 
-    def _objective(self, y: Array) -> Objective:
+    def _objective(self, columns: int) -> Objective:
         kind = self._label_binarizer.y_type_
         outputs = 1 if kind == "binary" else len(self.classes_)
         return describe.classification(kind, outputs, self.label_smoothing)

@@ -14,6 +14,7 @@ from fastnn.sklearn.borrowed import check_optimize_result
 from fastnn.sklearn.data import Rows, dense
 from fastnn.sklearn.describe import Objective
 from fastnn.sklearn.measures import Measures
+from fastnn.sklearn.watchers import REASON, Watchers
 
 __all__ = ["FullBatch", "train"]
 
@@ -70,7 +71,13 @@ class FullBatch:
         return np.concatenate([arrays[name].ravel() for name in self.names]).astype(np.float64)
 
 
-def train(estimator: Any, objective: Objective, rows: Rows, held: Rows | None) -> None:
+def train(
+    estimator: Any,
+    objective: Objective,
+    rows: Rows,
+    held: Rows | None,
+    watchers: Watchers | None,
+) -> None:
     """Minimise the loss of an estimator's network over all rows.
 
     Parameters
@@ -80,35 +87,18 @@ def train(estimator: Any, objective: Objective, rows: Rows, held: Rows | None) -
     objective : Objective
     rows, held : Rows
         Rows to train on, and rows to validate on.
+    watchers : Watchers or None
+        Callbacks of scikit-learn.
     """
-    network = estimator.network_
     targets = estimator._encode(rows.y)
-    loss = FullBatch(network, objective, estimator.alpha, rows, targets)
-    end = np.inf if estimator.max_time is None else time.perf_counter() + estimator.max_time
-    validation = None if held is None else (dense(held.X), estimator._encode(held.y), held.weight)
-    iterations = 0
-
-    def look(intermediate_result: OptimizeResult) -> None:
-        nonlocal iterations
-        iterations += 1
-        estimator.loss_curve_.append(float(intermediate_result.fun))
-        if estimator.verbose:
-            print(f"Iteration {iterations}, loss = {intermediate_result.fun:.8f}")
-        if held is not None and validation is not None:
-            loss.vector = intermediate_result.x
-            measured = network.evaluate(*validation)["loss"]
-            estimator.validation_loss_curve_.append(
-                loss.measures.of_rows(measured, held, penalty=False)
-            )
-        if time.perf_counter() >= end:
-            raise StopIteration
-
+    loss = FullBatch(estimator.network_, objective, estimator.alpha, rows, targets)
+    record = _Record(estimator, loss, held, watchers)
     result = minimize(
         loss,
         loss.vector,
         method="L-BFGS-B",
         jac=True,
-        callback=look,
+        callback=record,
         options={
             "maxfun": estimator.max_fun,
             "maxiter": estimator.max_iter,
@@ -117,9 +107,56 @@ def train(estimator: Any, objective: Objective, rows: Rows, held: Rows | None) -
     )
     loss.vector = result.x
     estimator.loss_ = float(result.fun)
-    if time.perf_counter() >= end:
-        estimator.n_iter_ = result.nit
-        estimator.stop_reason_ = f"max_time={estimator.max_time:g} seconds are over."
-    else:
+    if record.stop_reason is None:
         estimator.n_iter_ = check_optimize_result("lbfgs", result, estimator.max_iter)
         estimator.stop_reason_ = str(result.message)
+    else:
+        estimator.n_iter_, estimator.stop_reason_ = result.nit, record.stop_reason
+    if watchers is not None:
+        watchers.end()  # of the iteration that SciPy did not begin
+
+
+class _Record:
+    """Keeps an estimator's record of the iterations, and ends them."""
+
+    def __init__(
+        self, estimator: Any, loss: FullBatch, held: Rows | None, watchers: Watchers | None
+    ) -> None:
+        self.estimator, self.loss, self.held, self.watchers = estimator, loss, held, watchers
+        self.validation = None
+        if held is not None:
+            self.validation = dense(held.X), estimator._encode(held.y), held.weight
+        limit = estimator.max_time
+        self.end = np.inf if limit is None else time.perf_counter() + limit
+        self.stop_reason: str | None = None
+        self.iterations = 0
+        if watchers is not None:
+            watchers.begin()
+
+    def __call__(self, intermediate_result: OptimizeResult) -> None:
+        """Note an iteration.
+
+        Raises
+        ------
+        StopIteration
+            When it is to be the last one.
+        """
+        estimator, found = self.estimator, float(intermediate_result.fun)
+        self.iterations += 1
+        estimator.loss_curve_.append(found)
+        if estimator.verbose:
+            print(f"Iteration {self.iterations}, loss = {found:.8f}")
+        if self.validation is not None or self.watchers is not None:
+            self.loss.vector = intermediate_result.x
+        if self.held is not None and self.validation is not None:
+            measured = self.loss.network.evaluate(*self.validation)["loss"]
+            curve = estimator.validation_loss_curve_
+            curve.append(self.loss.measures.of_rows(measured, self.held, penalty=False))
+        if self.watchers is not None:
+            if self.watchers.end():
+                self.stop_reason = REASON
+            self.watchers.begin()
+        if time.perf_counter() >= self.end:
+            self.stop_reason = f"max_time={estimator.max_time:g} seconds are over."
+        if self.stop_reason is not None:
+            raise StopIteration

@@ -37,6 +37,6 @@ class PrivateNames:
         """
         estimator: Any = self
         rows = Rows(X, y, sample_weight)
-        objective = estimator._objective(y)
+        objective = estimator._objective(y.shape[1])
         loss = FullBatch(estimator.network_, objective, estimator.alpha, rows, y)
         return loss(packed_coef_inter)

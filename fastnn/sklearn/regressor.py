@@ -159,9 +159,8 @@ n_layers_, n_outputs_, out_activation_, stop_reason_, network_
     def _encode(self, y: Array) -> Array:
         return y.reshape(-1, 1) if y.ndim == 1 else y
 
-    def _objective(self, y: Array) -> Objective:
-        outputs = 1 if y.ndim == 1 else y.shape[1]
-        return describe.regression(self.loss, outputs, self.quantile, self.huber_delta)
+    def _objective(self, columns: int) -> Objective:
+        return describe.regression(self.loss, columns, self.quantile, self.huber_delta)
 
     def _score_of(self, rows: Rows, metrics: Mapping[str, float]) -> float:
         predicted = self._without_feature_names().predict(rows.X)

@@ -17,6 +17,7 @@ from fastnn.sklearn.data import Rows, dense
 from fastnn.sklearn.describe import Objective
 from fastnn.sklearn.measures import Measures
 from fastnn.sklearn.rules import LearningRate, RandomOrder, Rules, TimeLimit
+from fastnn.sklearn.watchers import Watchers
 
 __all__ = ["NON_FINITE", "train"]
 
@@ -30,7 +31,13 @@ TO_THE_CALLER = 6
 
 
 def train(
-    estimator: Any, objective: Objective, rows: Rows, held: Rows | None, *, incremental: bool
+    estimator: Any,
+    objective: Objective,
+    rows: Rows,
+    held: Rows | None,
+    watchers: Watchers | None,
+    *,
+    incremental: bool,
 ) -> None:
     """Train an estimator's network for `max_iter` epochs, or for one if `incremental`.
 
@@ -41,6 +48,8 @@ def train(
     objective : Objective
     rows, held : Rows
         Rows to train on, and rows to validate on.
+    watchers : Watchers or None
+        Callbacks of scikit-learn.
     incremental : bool
 
     Raises
@@ -71,7 +80,7 @@ def train(
             batch_size=batch_size,
             validation_data=validation,
             shuffle=RandomOrder(estimator._random_state, measures) if estimator.shuffle else False,
-            callbacks=[rules, *_other_callbacks(estimator)],
+            callbacks=[rules, *_other_callbacks(estimator, watchers)],
             progress=bool(estimator.progress),
         )
         reason = rules.run.stop_reason
@@ -121,11 +130,11 @@ def _batch_size(given: int | str, rows: int) -> int:
     return min(int(given), rows)
 
 
-def _other_callbacks(estimator: Any) -> list[Callback]:
+def _other_callbacks(estimator: Any, watchers: Watchers | None) -> list[Callback]:
     given = estimator.callbacks
     own = [] if given is None else [given] if isinstance(given, Callback) else list(given)
     limit = [] if estimator.max_time is None else [TimeLimit(float(estimator.max_time))]
-    return [*limit, *own]
+    return [*limit, *own, *([] if watchers is None else [watchers])]
 
 
 def _score_function(
