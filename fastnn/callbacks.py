@@ -40,7 +40,9 @@ class Run:
         Why training ends, once it does.
     """
 
-    def __init__(self, network: Any, metric_names: Sequence[str] = ()) -> None:
+    def __init__(
+        self, network: Any, metric_names: Sequence[str] = (), optimizer: Any = None
+    ) -> None:
         self.network = network
         self.metric_names = tuple(metric_names)
         self.epoch = 0
@@ -48,10 +50,6 @@ class Run:
         self.metrics: dict[str, float] = {}
         self.batch_losses: npt.NDArray[np.float64] = np.empty(0)
         self.stop_reason: str | None = None
-        self._optimizer: Any = None
-
-    def follow(self, optimizer: Any) -> None:
-        """Say whose learning rate `scale_learning_rate` changes: the loop of epochs does."""
         self._optimizer = optimizer
 
     def scale_learning_rate(self, factor: float, *, keep_velocity: bool = False) -> None:

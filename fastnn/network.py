@@ -270,7 +270,7 @@ class Network(Model):
             names += [f"val_{name}" for name in names]
         executable = self._executable or self._build(program)
         return train(
-            Run(self, names),
+            Run(self, names, self._state.optimizer),
             executable,
             self._state,
             batch,

@@ -147,7 +147,6 @@ def train(
     started = time.perf_counter()
     history = History(run.metric_names, state.epochs + 1)
     run.epoch, run.step = state.epochs, state.optimizer.step
-    run.follow(state.optimizer)
     schedule = state.optimizer.optimizer.schedule
     schedule.check(run.metric_names)
     for callback in callbacks:

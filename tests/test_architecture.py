@@ -44,7 +44,7 @@ SHARED_BY_BACKENDS = {
 # the file that exists for a package may have it at its head.
 BASE_DEPENDENCIES = {"numpy", "tqdm"}
 COMPILING = ("backends.jit", "backends.numba_cpu", "backends.cuda")
-OWNERS = {"sklearn": ("sklearn",), "numba": COMPILING, "llvmlite": COMPILING}
+OWNERS = {"sklearn": ("sklearn",), "scipy": ("sklearn",), "numba": COMPILING, "llvmlite": COMPILING}
 
 RUNS_CODE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
 RUNS_TEXT = {"eval", "exec", "compile", "__import__"}
