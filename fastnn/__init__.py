@@ -20,6 +20,7 @@ from fastnn.information import info
 from fastnn.layers import (
     Activation,
     BatchNorm,
+    Columns,
     Concat,
     Dense,
     Dropout,
@@ -52,6 +53,7 @@ __all__ = [
     "BinaryCrossEntropy",
     "CSVLogger",
     "Callback",
+    "Columns",
     "Concat",
     "CrossEntropy",
     "Dense",

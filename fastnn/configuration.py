@@ -22,6 +22,7 @@ CLASSES: dict[str, type[Any]] = {
         layers.BatchNorm,
         layers.Residual,
         layers.Concat,
+        layers.Columns,
         losses.MeanSquaredError,
         losses.MeanAbsoluteError,
         losses.Huber,

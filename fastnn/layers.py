@@ -13,6 +13,7 @@ __all__ = [
     "GATES",
     "Activation",
     "BatchNorm",
+    "Columns",
     "Concat",
     "Dense",
     "Dropout",
@@ -264,6 +265,41 @@ class Concat(_Branch):
     layers : list of Layer
         The layers of f.
     """
+
+
+@dataclass(frozen=True)
+class Columns(Layer):
+    """x with f(x[:, start:stop]) in the place of those columns, for a list of layers f.
+
+    Of columns that hold one category as zeros and a one, ``Dense(8, use_bias=False)`` makes learned
+    embeddings (Guo & Berkhahn 2016).
+
+    Parameters
+    ----------
+    start, stop : int
+        The first of the columns, counted from 0, and that behind the last one.
+    layers : list of Layer
+        The layers of f, which may give any number of columns.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For bounds that are no whole numbers, or without a column between them.
+
+    Examples
+    --------
+    >>> Columns(10, 60, [Dense(8, use_bias=False)]).stop
+    60
+    """
+
+    start: int
+    stop: int
+    layers: Sequence[Layer]
+
+    def __post_init__(self) -> None:
+        _set(self, "start", checks.whole_number("start of Columns", self.start, 0))
+        _set(self, "stop", checks.whole_number("stop of Columns", self.stop, self.start + 1))
+        _set(self, "layers", check_layers(self.layers, type(self).__name__))
 
 
 def check_layers(layers: object, owner: str) -> tuple[Layer, ...]:

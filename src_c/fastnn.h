@@ -197,6 +197,7 @@ typedef enum {
     FNN_OP_GATE,       /* inputs: value, gate; parameters: beta or -1, else constant */
     FNN_OP_ADD,
     FNN_OP_CONCAT,
+    FNN_OP_SLICE, /* constant: the first column */
     FNN_OP_CUSTOM /* an activation of one's own */
 } fnn_op_kind;
 

@@ -128,6 +128,7 @@ static bool forward(const fnn_tile *tile, const fnn_op *op) {
         k->copy(Y, X, false, B, I);
         k->copy(fnn_part(e, Y, 0, I), second, false, B, O - I);
         break;
+    case FNN_OP_SLICE: k->copy(Y, fnn_part(e, X, 0, (int64_t)op->constant), false, B, O); break;
     case FNN_OP_CUSTOM: op->forward(Y.at, Y.ld, X.at, X.ld, B, O); break;
     }
     return fnn_go_on(run, tile->worker, FUNCTION_WORK * B * O);
@@ -180,6 +181,7 @@ static bool backward(const fnn_tile *tile, const fnn_op *op) {
             k->copy(dsecond, fnn_part(e, dY, 0, concat ? I : 0), op->accumulate[1], B,
                     concat ? O - I : O);
         break;
+    case FNN_OP_SLICE: k->copy(fnn_part(e, dX, 0, (int64_t)op->constant), dY, adds, B, O); break;
     case FNN_OP_CUSTOM: op->backward(dX.at, dX.ld, dY.at, dY.ld, X.at, X.ld, adds, B, O); break;
     }
     return fnn_go_on(run, tile->worker, FUNCTION_WORK * B * O);

@@ -33,6 +33,7 @@ EVERYTHING = Described(
         fn.LayerNorm(),
         fn.Residual([fn.Gated(3, "swiglu")]),
         fn.Concat([fn.Dense(2, "leaky_relu", use_bias=False)]),
+        fn.Columns(1, 4, [fn.Dense(2)]),
         fn.Dense(3, "softmax"),
     ],
     3,

@@ -39,7 +39,12 @@ def hidden_layer(rng, kind, width, depth=1):
         return fn.LayerNorm(0.1), width
     if kind == "batch_norm":
         return fn.BatchNorm(0.3, 0.1), width
-    simple = KINDS[:-2] if depth > 2 else KINDS
+    simple = KINDS[:-3] if depth > 2 else KINDS
+    if kind == "columns":
+        start = int(rng.integers(0, width))
+        stop = int(rng.integers(start + 1, width + 1))
+        inner, units = hidden_layer(rng, str(rng.choice(simple)), stop - start, depth + 1)
+        return fn.Columns(start, stop, [inner]), width - stop + start + units
     inner, inner_width = hidden_layer(rng, str(rng.choice(simple)), width, depth + 1)
     if kind == "residual":
         return fn.Residual([inner, fn.Dense(width, "tanh")]), width
@@ -47,7 +52,7 @@ def hidden_layer(rng, kind, width, depth=1):
 
 
 NORMS = ("layer_norm", "batch_norm")
-KINDS = ("dense", *fn.GATES, "activation", "dropout", *NORMS, "residual", "concat")
+KINDS = ("dense", *fn.GATES, "activation", "dropout", *NORMS, "residual", "concat", "columns")
 LOSSES = (
     ("identity", losses.MeanSquaredError()),
     ("tanh", losses.Huber(0.7)),
@@ -76,7 +81,7 @@ def random_network(seed):
     inputs = width = int(rng.integers(2, 5))
     layers, depth = [], 1 + seed % 6
     for n in range(depth - 1):
-        kind = KINDS[(seed + n) % len(KINDS)] if n < 2 else str(rng.choice(KINDS))
+        kind = KINDS[(seed + n) % len(KINDS)] if n < 3 else str(rng.choice(KINDS))
         layer, width = hidden_layer(rng, kind, width)
         layers.append(layer)
     head, loss = LOSSES[seed % len(LOSSES)]
@@ -207,6 +212,10 @@ def forward(layers, weights, X, prefix=""):
                 X = [x + y for x, y in pairs]
             else:
                 X = [[a + b for a, b in zip(x, y, strict=True)] for x, y in pairs]
+        elif isinstance(layer, fn.Columns):
+            start, stop = layer.start, layer.stop
+            inner = forward(layer.layers, weights, [x[start:stop] for x in X], f"{name}.")
+            X = [x[:start] + y + x[stop:] for x, y in zip(X, inner, strict=True)]
         else:
             assert isinstance(layer, fn.Dropout)
     return X

@@ -1,7 +1,7 @@
 """A machine that runs a Program by its plan on symbols, and stops where memory holds a wrong one.
 
-The symbol of a value is its slot; that of a gradient is its slot and the ops that have added to it
-so far. What the ops read is what their kernels do, forward and backward.
+The symbol of a value is its slot; that of a gradient is its slot and, for each column, the ops that
+have added to it so far. What the ops read is what their kernels do, forward and backward.
 """
 
 # Activations whose backward kernel needs the value alone.
@@ -38,15 +38,12 @@ def learn(program, plan, training):
     home = [place.home for place in plan.places]
     at = home if training else [place.source for place in plan.places]
     values = _forward(program, plan, at.__getitem__, meaning, 0)
-    readers = [
-        [n for n, op in enumerate(program.ops) for read in op.inputs if read == slot]
-        for slot in range(len(home))
-    ]
-    gradients = {home[program.scores]: (program.scores, [])}
+    readers = _readers(program)
+    gradients = {home[program.scores]: (program.scores, readers[program.scores])}
 
     def is_whole(slot):
         owner, added = gradients[home[slot]]
-        return owner == slot and sorted(added) == readers[slot]
+        return owner == slot and [sorted(ops) for ops in added] == readers[slot]
 
     def is_there(slot):
         return values[at[slot]] == meaning[slot]
@@ -59,19 +56,43 @@ def learn(program, plan, training):
         assert is_whole(op.output), f"op {number} has no gradient"
         assert all(map(is_there, _needed(op))), f"op {number} misses a value"
         for slot, adds in zip(op.inputs, op.accumulate, strict=True):
-            owner, added = gradients[home[slot]] if adds else (slot, [])
-            assert owner == slot, f"op {number} adds to the gradient of slot {owner}"
-            gradients[home[slot]] = slot, [*added, number]
+            nothing = slot, [[] for _ in readers[slot]]
+            owner, added = gradients.get(home[slot], nothing)
+            assert owner == slot or not adds, f"op {number} adds to the gradient of slot {owner}"
+            owner, added = (owner, list(added)) if owner == slot else nothing
+            for column in _columns(program, op, slot):
+                assert not adds or added[column], f"op {number} adds to what is not there"
+                added[column] = [*(added[column] if adds else []), number]
+            gradients[home[slot]] = slot, added
         if fusion.masks:
             relu = program.ops[op.inputs[0] - 1]
             assert (op.kind, relu.kind, relu.function) == ("dense", "activation", "relu")
             assert is_whole(relu.output), f"op {number} masks a gradient that is not whole"
             assert is_there(relu.output)
-            gradients[home[relu.output]] = relu.inputs[0], [relu.output - 1]
+            before = relu.inputs[0]
+            gradients[home[relu.output]] = before, [[relu.output - 1] for _ in readers[before]]
     for op in program.ops:  # the gradients of the parameters come when all this is over
         if op.parameters:
             assert is_whole(op.output), f"the gradient of slot {op.output} is overwritten"
             assert all(map(is_there, op.inputs))
+
+
+def _columns(program, op, slot):
+    """Return which columns of a slot an op reads."""
+    first, width = 0, program.slots[slot].width
+    if op.kind == "slice":
+        first, width = op.constant, program.slots[op.output].width
+    return range(first, first + width)
+
+
+def _readers(program):
+    """Return by slot and column the ops that read it, an op that reads it twice twice."""
+    readers = [[[] for _ in range(slot.width)] for slot in program.slots]
+    for number, op in enumerate(program.ops):
+        for slot in op.inputs:
+            for column in _columns(program, op, slot):
+                readers[slot][column].append(number)
+    return readers
 
 
 def _meanings(program, training):

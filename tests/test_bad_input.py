@@ -209,6 +209,12 @@ def test_a_bad_first_fit_leaves_the_input_size_unknown(net):
             lambda: fn.Network([fn.Residual([fn.Dense(4)])], input_size=3),
             "Residual, layer 0: its input has 3 columns, its layers give 4",
         ),
+        (lambda: fn.Columns(3, 3, [fn.Dense(2)]), "stop of Columns must lie between 4"),
+        (lambda: fn.Columns(-1, 3, [fn.Dense(2)]), "start of Columns must lie between 0"),
+        (
+            lambda: fn.Network([fn.Residual([fn.Columns(1, 4, [fn.Dense(3)])])], input_size=3),
+            r"Columns, layer 0\.0: its input has 3 columns, so 1 to 4 are not all there",
+        ),
         (lambda: fn.Network([fn.Activation("softmax")], input_size=3), "no layer that computes"),
         (lambda: fn.ModelCheckpoint("a.fnn", keep=2), "must hold {epoch} or {step}"),
         (lambda: fn.EarlyStopping(patience=0), "patience must lie between 1"),

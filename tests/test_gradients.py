@@ -124,6 +124,15 @@ LAYERS = {
     "gate in residual": fn.Residual([fn.Gated(3, "swiglu")]),
     "concat in residual": fn.Residual([fn.Concat([SOUND]), fn.Dense(3)]),
     "gate behind concat": fn.Concat([fn.Gated(2, "geglu"), fn.LayerNorm()]),
+    "columns at the left": fn.Columns(0, 2, [SOUND]),
+    "columns in the middle": fn.Columns(1, 2, [fn.Dense(4, use_bias=False)]),
+    "columns at the right": fn.Columns(1, 3, [SOUND, fn.Activation("tanh")]),
+    "all columns": fn.Columns(0, 3, [SOUND]),
+    "columns of nothing": fn.Columns(1, 3, [fn.Activation("identity")]),
+    "columns in columns": fn.Columns(0, 2, [fn.Columns(1, 2, [SOUND]), fn.LayerNorm()]),
+    "columns in residual": fn.Residual([fn.Columns(1, 3, [fn.Dense(2, "mish")])]),
+    "columns in concat": fn.Concat([fn.Columns(0, 1, [fn.Gated(2, "glu")])]),
+    "residual in columns": fn.Columns(1, 2, [fn.Residual([fn.Dense(1, "sine")]), fn.BatchNorm()]),
     "batch norm in residual": fn.Residual([fn.BatchNorm(), SOUND, fn.BatchNorm()]),
 }
 MODES = pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])

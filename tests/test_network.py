@@ -48,6 +48,24 @@ def test_the_same_seed_draws_the_same_network_and_another_another(backend):
     assert bits(network(backend, input_size=4, seed=drawn.seed)) == bits(drawn)
 
 
+def test_columns_make_embeddings_of_categories(backend, tmp_path):
+    codes = np.array([4, 0, 2, 2, 1])
+    rows = np.column_stack([X[:5, 0], np.eye(5)[codes], X[:5, 1:3]]).astype(np.float32)
+    net = network(backend, [fn.Columns(1, 6, [fn.Dense(3, use_bias=False)])], input_size=8)
+    assert list(net.parameters) == ["0.0.weight"]
+    before = net.parameters["0.0.weight"].copy()
+    want = np.column_stack([X[:5, 0], before[codes], X[:5, 1:3]])
+    np.testing.assert_array_equal(net.predict(rows), want)
+    net.fit(rows, want + 1, epochs=3, progress=False)
+    moved = (net.parameters["0.0.weight"] != before).all(axis=1)
+    assert moved.tolist() == [True, True, True, False, True]  # nobody is of category 3
+    net.save(tmp_path / "net.fnn")
+    loaded = fn.Network.load(tmp_path / "net.fnn", backend=backend)
+    assert loaded.layers == net.layers
+    np.testing.assert_array_equal(loaded.predict(rows), net.predict(rows))
+    assert "Columns(1, stop=6)" in str(net)
+
+
 def test_a_write_into_the_parameters_counts_at_once(backend):
     net = network(backend, [fn.Dense(1)], input_size=4)
     net.parameters["0.weight"][...] = 0

@@ -239,6 +239,7 @@ SHAPELESS = st.one_of(
     st.builds(fn.Dropout, st.sampled_from([0.0, 0.5])),
     st.sampled_from([fn.LayerNorm(), fn.BatchNorm()]),
 )
+KINDS = ["dense", "gated", "shapeless", "residual", "concat", "columns"]
 WIDTHS = st.sampled_from([1, 3, 16, 128, 200])
 
 
@@ -247,7 +248,7 @@ def lists_of_layers(draw, width, depth=2):
     """Draw layers for an input of some width, and the width behind them."""
     layers = []
     for _ in range(draw(st.integers(1, 4))):
-        kind = draw(st.sampled_from(["dense", "gated", "shapeless", "residual", "concat"]))
+        kind = draw(st.sampled_from(KINDS))
         if kind in ("residual", "concat") and depth > 0:
             inner, behind = draw(lists_of_layers(width, depth - 1))
             if kind == "concat":
@@ -255,6 +256,12 @@ def lists_of_layers(draw, width, depth=2):
                 width += behind
             else:
                 layers.append(fn.Residual(inner if behind == width else [*inner, fn.Dense(width)]))
+        elif kind == "columns" and depth > 0:
+            start = draw(st.integers(0, width - 1))
+            stop = draw(st.integers(start + 1, width))
+            inner, behind = draw(lists_of_layers(stop - start, depth - 1))
+            layers.append(fn.Columns(start, stop, inner))
+            width += behind - (stop - start)
         elif kind == "shapeless":
             layers.append(draw(SHAPELESS))
         else:

@@ -153,6 +153,45 @@ def test_a_gate_sets_the_gradients_of_two_slots_of_its_own(inputs, accumulate):
     )
 
 
+@pytest.mark.parametrize(
+    ("number", "change", "message"),
+    [
+        (0, {"constant": -1.0}, "op 0, slice, reads 2 columns from -1 on of 5"),
+        (0, {"constant": 4.0}, "op 0, slice, reads 2 columns from 4 on of 5"),
+        (0, {"constant": 0.5}, "op 0, slice, reads 2 columns from 0.5 on of 5"),
+        (0, {"constant": float("nan")}, "op 0, slice, reads 2 columns from nan on of 5"),
+        (0, {"inputs": (0, 0)}, "op 0, slice, reads the slots (0, 0), expected 1"),
+        (0, {"constant": 1.0}, "op 0, slice, reads columns only some of which are read behind it"),
+        (
+            0,
+            {"constant": 2.0, "accumulate": (True,)},
+            "no op reads some of the 5 columns of",
+        ),
+        (0, {"accumulate": (True,)}, "op 0, slice, has accumulate=(True,), expected [False]"),
+        (1, {"accumulate": (True,)}, "op 1, slice, has accumulate=(True,), expected [False]"),
+        (3, {"inputs": (1,), "accumulate": (True,)}, "op 1, slice, writes what no op reads"),
+    ],
+)
+def test_slices_share_out_the_columns_of_a_slot(number, change, message):
+    layers = [fn.Columns(2, 4, [fn.Dense(2, use_bias=False)]), fn.Dense(3)]
+    program = lower(layers, 5, None)
+    assert [op.kind for op in program.ops] == [*["slice"] * 3, "dense", *["concat"] * 2, "dense"]
+    assert [op.constant for op in program.ops[:3]] == [0, 2, 4]
+    ops = list(program.ops)
+    ops[number] = ops[number]._replace(**change)
+    refuse(program._replace(ops=tuple(ops)), message)
+
+
+def test_a_slot_is_refused_where_no_op_reads_some_of_its_columns():
+    program = lower([fn.Dense(4), fn.Columns(0, 2, [fn.Activation("relu")]), fn.Dense(2)], 3, None)
+    dense, left, right, *rest = program.ops
+    assert (left.kind, right.kind, right.constant) == ("slice", "slice", 2)
+    left, right = left._replace(accumulate=(True,)), right._replace(constant=0.0)
+    refuse(
+        program._replace(ops=(dense, left, right, *rest)), "op 0, dense, writes what no op reads"
+    )
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_what_lower_makes_fits_together(seed):
     network = random_network(seed)

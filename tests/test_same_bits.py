@@ -42,6 +42,7 @@ ODD = Described(
         fn.Dropout(0.2),
         fn.LayerNorm(),
         fn.Residual([fn.Gated(100), fn.Dropout(0.1)]),
+        fn.Columns(3, 50, [fn.Dense(9, "tanh", use_bias=False)]),
         fn.Dense(33, "tanh", max_norm=2.0),
         fn.Concat([fn.Dense(1, "softplus", use_bias=False)]),
         fn.Dense(17, "elu", l1=1e-4),

@@ -132,6 +132,7 @@ def test_every_description_comes_back_from_plain_data(kind):
     needed |= {"ActivationFunction": ["elu"], "CustomLoss": ["log_cosh"]}
     own_functions.register("log_cosh")
     needed |= dict.fromkeys(("Residual", "Concat"), [[fn.Dense(3), fn.BatchNorm(0.3)]])
+    needed["Columns"] = [1, 4, [fn.Dense(3, use_bias=False)]]
     made = kind(*needed.get(kind.__name__, []))
     assert configuration.from_config(configuration.to_config(made)) == made
     own_functions.forget()

@@ -47,6 +47,7 @@ EVERYTHING = Described(
         fn.LayerNorm(),
         fn.Residual([fn.Gated(6, "swiglu", l2=0.02)]),
         fn.Concat([fn.Dense(3, "silu", use_bias=False)]),
+        fn.Columns(2, 5, [fn.Dense(2, use_bias=False)]),
         fn.Dense(3, "softmax"),
     ],
     4,

@@ -49,7 +49,8 @@ def lower(layers: Sequence[Layer], input_size: int, loss: losses.Loss | None) ->
     Raises
     ------
     ValueError
-        When the widths of a Residual disagree, or the loss does not go with the head.
+        When the widths of a Residual disagree, Columns lie outside of their input, or the loss does
+        not go with the head.
     """
     hidden, head = _split_head(layers)
     chosen = choose_loss(layers, loss)
@@ -63,7 +64,7 @@ def lower(layers: Sequence[Layer], input_size: int, loss: losses.Loss | None) ->
         tuple(lowering.slots),
         tuple(lowering.parameters),
         tuple(lowering.states),
-        _with_accumulation(lowering.ops),
+        _with_accumulation(lowering.ops, lowering.slots),
         LossHead(chosen.name, chosen.constant, chosen.targets, head.name),
         lowering.size,
         lowering.state_size,
@@ -122,6 +123,7 @@ class _Lowering:
             describe.BatchNorm: self.batch_norm,
             describe.Residual: self.residual,
             describe.Concat: self.concat,
+            describe.Columns: self.columns,
         }
 
     def chain(self, layers: Sequence[Layer], prefix: str, slot: int) -> int:
@@ -236,9 +238,33 @@ class _Lowering:
         return self.op(Op("add", (slot, end), -1, ()), name, width)
 
     def concat(self, slot: int, layer: describe.Concat, name: str) -> int:
-        end = self.chain(layer.layers, f"{name}.", slot)
-        width = self.slots[slot].width + self.slots[end].width
-        return self.op(Op("concat", (slot, end), -1, ()), name, width)
+        return self.join(slot, self.chain(layer.layers, f"{name}.", slot), name)
+
+    def columns(self, slot: int, layer: describe.Columns, name: str) -> int:
+        width, start, stop = self.slots[slot].width, layer.start, layer.stop
+        if stop > width:
+            raise ValueError(
+                f"Columns, layer {name}: its input has {width} columns, so {start} to {stop} are "
+                "not all there"
+            )
+        # One after the other: together they set the gradient of the slot.
+        left = self.slice(slot, 0, start, f"{name}.left")
+        middle = self.slice(slot, start, stop, f"{name}.middle")
+        right = self.slice(slot, stop, width, f"{name}.right")
+        end = self.chain(layer.layers, f"{name}.", middle)
+        if left >= 0:
+            end = self.join(left, end, name)
+        return self.join(end, right, name) if right >= 0 else end
+
+    def slice(self, slot: int, start: int, stop: int, name: str) -> int:
+        """Return some columns of a slot; -1: there are none."""
+        if stop - start in (0, self.slots[slot].width):
+            return slot if stop > start else -1
+        return self.op(Op("slice", (slot,), -1, (), constant=start), name, stop - start)
+
+    def join(self, left: int, right: int, name: str) -> int:
+        width = self.slots[left].width + self.slots[right].width
+        return self.op(Op("concat", (left, right), -1, ()), name, width)
 
     def finish(self, scores: int) -> None:
         """Make sure that the last op writes the scores: a network may have no op at all."""
@@ -281,14 +307,15 @@ class _Lowering:
         return len(self.parameters) - 1
 
 
-def _with_accumulation(ops: Sequence[Op]) -> tuple[Op, ...]:
+def _with_accumulation(ops: Sequence[Op], slots: Sequence[Slot]) -> tuple[Op, ...]:
     """Mark, in the order of the backward pass, who sets a slot's gradient and who adds to it."""
-    seen: set[int] = set()
+    done: list[list[tuple[int, int]]] = [[] for _ in slots]  # by slot: columns that are set
     marked: list[Op] = []
     for op in reversed(ops):
         accumulate = []
         for slot in op.inputs:
-            accumulate.append(slot in seen)
-            seen.add(slot)
+            first, end = op.reads(slots, slot)
+            accumulate.append(any(first < e and f < end for f, e in done[slot]))
+            done[slot].append((first, end))
         marked.append(op._replace(accumulate=tuple(accumulate)))
     return tuple(reversed(marked))

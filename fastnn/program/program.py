@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 __all__ = ["LossHead", "Op", "Parameter", "Program", "Slot", "State"]
@@ -100,20 +101,21 @@ class Op(NamedTuple):
     ----------
     kind : str
         ``dense``, ``activation``, ``softmax``, ``dropout``, ``layer_norm``, ``batch_norm``,
-        ``gate``, ``add`` or ``concat``.
+        ``gate``, ``add``, ``concat`` or ``slice``.
     inputs : tuple of int
         Slots that it reads.
     output : int
         Slot that it writes. No slot is written twice.
     accumulate : tuple of bool
         For every input: whether the backward pass adds to its gradient (a later op has set it) or
-        sets it.
+        sets it. A slice does so to the columns that it reads, no others.
     parameters : tuple of int
         Parameters that it uses, in the order of the kernel's arguments.
     function : str
         The activation of ``activation`` and ``gate``.
     constant : float
-        Its constant; the rate of ``dropout``, the epsilon of ``layer_norm`` and ``batch_norm``.
+        Its constant; the rate of ``dropout``, the epsilon of ``layer_norm`` and ``batch_norm``; the
+        first column that ``slice`` reads.
     states : tuple of int
         States that it uses, in the order of the kernel's arguments.
     momentum : float
@@ -129,6 +131,12 @@ class Op(NamedTuple):
     constant: float = 0.0
     states: tuple[int, ...] = ()
     momentum: float = 0.0
+
+    def reads(self, slots: Sequence[Slot], slot: int) -> tuple[int, int]:
+        """Return the first column that it reads of one of its inputs, and that behind the last."""
+        if self.kind == "slice":
+            return int(self.constant), int(self.constant) + slots[self.output].width
+        return 0, slots[slot].width
 
 
 class LossHead(NamedTuple):

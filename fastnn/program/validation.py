@@ -25,6 +25,7 @@ KINDS = {
     "gate": (2, 0, 0),
     "add": (2, 0, 0),
     "concat": (2, 0, 0),
+    "slice": (1, 0, 0),
 }
 
 
@@ -80,6 +81,10 @@ def _op_fault(program: Program, number: int, op: Op) -> str:
     widths, O = [program.slots[slot].width for slot in op.inputs], program.slots[op.output].width
     if op.kind == "concat":
         widths = [sum(widths)]
+    if op.kind == "slice":
+        if not (op.constant >= 0 and op.constant + O <= widths[0] and op.constant % 1 == 0):
+            return f"reads {O} columns from {op.constant:g} on of {widths[0]}"
+        widths = [O]
     if op.kind != "dense" and any(width != O for width in widths):
         return f"makes {O} columns of {' and '.join(map(str, widths))}"
     shapes = _shapes(op.kind, widths[0], O)
@@ -113,17 +118,31 @@ def _shapes(kind: str, I: int, O: int) -> tuple[tuple[int, int], ...]:
 
 def _gradient_faults(program: Program) -> Iterator[str]:
     """Yield the ops whose backward pass would not set each gradient once, and then add to it."""
-    read: set[int] = set()
+    slots = program.slots
+    done: list[list[tuple[int, int]]] = [[] for _ in slots]  # by slot: columns that are set
+    done[program.scores].append((0, program.outputs))
     for number in range(len(program.ops) - 1, -1, -1):
         op = program.ops[number]
-        if number + 1 not in read and op.output != program.scores:
+        if _columns(done[op.output], 0, slots[op.output].width) < slots[op.output].width:
             yield f"op {number}, {op.kind}, writes what no op reads"
         accumulate = []
         for slot in op.inputs:
-            accumulate.append(slot in read)
-            read.add(slot)
+            first, end = op.reads(slots, slot)
+            there = _columns(done[slot], first, end)
+            accumulate.append(there > 0)
+            if there == 0:
+                done[slot].append((first, end))
+            elif there < end - first:
+                yield f"op {number}, {op.kind}, reads columns only some of which are read behind it"
         if tuple(accumulate) != tuple(op.accumulate):
             yield f"op {number}, {op.kind}, has accumulate={op.accumulate}, expected {accumulate}"
         # Its backward kernel sets the gradients of both inputs, always.
         if op.kind == "gate" and (any(accumulate) or 0 in op.inputs):
             yield f"op {number}, gate, reads the slots {op.inputs}, whose gradients are not its own"
+    if _columns(done[0], 0, program.inputs) < program.inputs:
+        yield f"no op reads some of the {program.inputs} columns of the input"
+
+
+def _columns(parts: list[tuple[int, int]], first: int, end: int) -> int:
+    """Return how many of the columns are in parts that lie apart."""
+    return sum(max(0, min(end, e) - max(first, f)) for f, e in parts)

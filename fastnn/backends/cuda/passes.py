@@ -230,11 +230,13 @@ class Pass:
         elif op.kind == "add":
             elementwise.copy(stream, Y, X, False, B, O)
             elementwise.copy(stream, Y, inputs[1], True, B, O)
-        else:
-            assert op.kind == "concat"
+        elif op.kind == "concat":
             I = self._width(op.inputs[0])
             elementwise.copy(stream, Y, X, False, B, I)
             elementwise.copy(stream, _columns(Y, I), inputs[1], False, B, O - I)
+        else:
+            assert op.kind == "slice"
+            elementwise.copy(stream, Y, _columns(X, int(op.constant)), False, B, O)
 
     def _drop(self, number: int, op: Op, Y: Matrix, X: Matrix, accumulate: bool) -> None:
         B, O = self.B, self._width(op.output)
@@ -312,6 +314,8 @@ class Pass:
             columns.batch_norm_backward_data(
                 stream, dX, dY, X, mean, variance, scale, op.constant, self.training, adds, B, O
             )
+        elif op.kind == "slice":
+            elementwise.copy(stream, _columns(dX, int(op.constant)), dY, adds, B, O)
         else:
             assert op.kind == "gate"
             dV = outward[1]

@@ -23,7 +23,7 @@ cdef extern from "fastnn.h" nogil:
 
     ctypedef enum fnn_op_kind:
         FNN_OP_DENSE, FNN_OP_ACTIVATION, FNN_OP_SOFTMAX, FNN_OP_DROPOUT, FNN_OP_LAYER_NORM
-        FNN_OP_BATCH_NORM, FNN_OP_GATE, FNN_OP_ADD, FNN_OP_CONCAT, FNN_OP_CUSTOM
+        FNN_OP_BATCH_NORM, FNN_OP_GATE, FNN_OP_ADD, FNN_OP_CONCAT, FNN_OP_SLICE, FNN_OP_CUSTOM
 
     ctypedef enum fnn_optimizer_kind:
         FNN_SGD, FNN_ADAM, FNN_RMSPROP, FNN_ADAGRAD, FNN_NADAM, FNN_LION

@@ -52,6 +52,7 @@ OPS = {
     "gate": FNN_OP_GATE,
     "add": FNN_OP_ADD,
     "concat": FNN_OP_CONCAT,
+    "slice": FNN_OP_SLICE,
 }
 OPTIMIZERS = {
     "sgd": FNN_SGD,

@@ -44,7 +44,7 @@ SUMS = {
 }
 # Kinds whose kernels for the two passes are called otherwise than their name says, or that have
 # none of their own.
-FORWARD = {"dropout": "dropout", "add": "", "concat": ""}
+FORWARD = {"dropout": "dropout", "add": "", "concat": "", "slice": ""}
 BACKWARD = {
     "dense": "dense_backward_data",
     "dropout": "dropout",
@@ -52,6 +52,7 @@ BACKWARD = {
     "batch_norm": "batch_norm_backward_data",
     "add": "",
     "concat": "",
+    "slice": "",
 }
 # The update of every optimizer.
 UPDATES = {name: "adam" if name == "adamw" else name for name in OPTIMIZERS}

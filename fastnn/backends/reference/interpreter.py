@@ -104,10 +104,15 @@ class Pass:
         elif op.kind == "add":
             kernels.copy(Y, X, False)
             kernels.copy(Y, inputs[1], True)
-        else:
-            assert op.kind == "concat"
+        elif op.kind == "concat":
             kernels.copy(Y[:, : X.shape[1]], X, False)
             kernels.copy(Y[:, X.shape[1] :], inputs[1], False)
+        else:
+            assert op.kind == "slice"
+            kernels.copy(Y, X[:, self._columns(op)], False)
+
+    def _columns(self, op: Op) -> slice:
+        return slice(*op.reads(self.program.slots, op.inputs[0]))
 
     def _dropout(self, Y: Array, X: Array, number: int, op: Op, *, accumulate: bool) -> None:
         if self.training:
@@ -154,11 +159,13 @@ class Pass:
         elif op.kind == "add":
             for slot, adds in zip(op.inputs, op.accumulate, strict=True):
                 kernels.copy(d[slot], dY, adds)
-        else:
-            assert op.kind == "concat"
+        elif op.kind == "concat":
             left, right = op.inputs
             kernels.copy(d[left], dY[:, : X.shape[1]], op.accumulate[0])
             kernels.copy(d[right], dY[:, X.shape[1] :], op.accumulate[1])
+        else:
+            assert op.kind == "slice"
+            kernels.copy(dX[:, self._columns(op)], dY, accumulate)
 
     def _backward_parameters(self, number: int, op: Op, dY: Array, gradient: Array) -> None:
         inputs, windows = [self.slots[s] for s in op.inputs], self._weights(op, gradient)

@@ -17,6 +17,7 @@ from fastnn.backends.numba_cpu.engine.records import (
     DROPOUT,
     GATE,
     LAYER_NORM,
+    SLICE,
     SOFTMAX,
     op_at,
     parameter_at,
@@ -194,6 +195,9 @@ def _forward(run: Any, tile: Any, op: Any) -> bool:
     elif op.kind == ADD:
         call(run.copy, Y[0], Y[1], X[0], X[1], 0, B, O)
         call(run.copy, Y[0], Y[1], second[0], second[1], 1, B, O)
+    elif op.kind == SLICE:
+        first = int(op.constant) * run.element
+        call(run.copy, Y[0], Y[1], X[0] + first, X[1], 0, B, O)
     else:  # concat
         I = slot_at(run.slots, op.first).width
         call(run.copy, Y[0], Y[1], X[0], X[1], 0, B, I)
@@ -260,6 +264,9 @@ def _backward(run: Any, tile: Any, op: Any) -> bool:
             op.backward, dX[0], dX[1], dsecond[0], dsecond[1], dY[0], dY[1], X[0], X[1], second[0],
             second[1], gate_constant(run, op), B, O,
         )  # fmt: skip
+    elif op.kind == SLICE:
+        first = int(op.constant) * run.element
+        call(run.copy, dX[0] + first, dX[1], dY[0], dY[1], adds, B, O)
     else:
         _share(run, tile, op, dX, dY, O)
     return go_on(run, tile.worker, FUNCTION_WORK * B * O)

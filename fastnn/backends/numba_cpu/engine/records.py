@@ -34,6 +34,7 @@ __all__ = [
     "PREDICTIONS",
     "RUN",
     "SETTINGS_AT",
+    "SLICE",
     "SLOT",
     "SOFTMAX",
     "TILE",
@@ -57,6 +58,7 @@ KINDS = (
     "gate",
     "add",
     "concat",
+    "slice",
     "custom_activation",
 )
 (
@@ -69,6 +71,7 @@ KINDS = (
     GATE,
     ADD,
     CONCAT,
+    SLICE,
     CUSTOM_ACTIVATION,
 ) = range(len(KINDS))
 
