@@ -42,7 +42,7 @@ class _Affine(Layer):
     def _check_affine(self) -> None:
         kind = type(self).__name__
         _set(self, "units", checks.whole_number(f"units of {kind}", self.units, 1))
-        for name in ("use_bias", "regularize_bias"):
+        for name in ("use_bias", "regularize_bias", "penalty_per_row"):
             checks.flag(name, getattr(self, name))
         for name in ("weight_initializer", "bias_initializer"):
             initializers.check(getattr(self, name))
@@ -73,6 +73,9 @@ class Dense(_Affine):
     max_norm : float, optional
         After every update, the weights into each unit (a column of ``weight``) are scaled down to
         at most this Euclidean norm (Srivastava et al. 2014, section 5.1).
+    penalty_per_row : bool
+        Whether the penalties are divided by the number of rows of the batch, or the sum of their
+        weights, as scikit-learn divides its alpha.
 
     Raises
     ------
@@ -93,6 +96,7 @@ class Dense(_Affine):
     l2: float = 0.0
     regularize_bias: bool = False
     max_norm: float | None = None
+    penalty_per_row: bool = False
 
     def __post_init__(self) -> None:
         self._check_affine()
@@ -121,6 +125,9 @@ class Gated(_Affine):
     max_norm : float, optional
         After every update, each column of both weights is scaled down to at most this Euclidean
         norm (Srivastava et al. 2014, section 5.1).
+    penalty_per_row : bool
+        Whether the penalties are divided by the number of rows of the batch, or the sum of their
+        weights, as scikit-learn divides its alpha.
 
     Raises
     ------
@@ -136,6 +143,7 @@ class Gated(_Affine):
     l2: float = 0.0
     regularize_bias: bool = False
     max_norm: float | None = None
+    penalty_per_row: bool = False
 
     def __post_init__(self) -> None:
         self._check_affine()

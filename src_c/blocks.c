@@ -23,6 +23,14 @@ void fnn_update(const fnn_run *run, const fnn_parameter *p, int64_t offset, int6
         k->max_norm(fnn_rows(w, p->stride), p->max_norm, p->rows, p->columns);
 }
 
+double fnn_penalty(const fnn_run *run, const fnn_parameter *p, int64_t offset, int64_t N, void *g) {
+    const fnn_engine *e = run->engine;
+    const double share = p->penalty_per_row ? run->factor : 1;
+    if (p->l1 == 0 && p->l2 == 0) return 0;
+    return e->kernels->penalty(g, fnn_at(e, run->parameters, offset), share * p->l1, share * p->l2,
+                               N);
+}
+
 double fnn_nadam_momentum(const fnn_optimizer *o, uint64_t step) {
     return o->beta1 * (1 - 0.5 * pow(0.96, (double)step * o->momentum_decay));
 }
@@ -31,9 +39,7 @@ double fnn_nadam_momentum(const fnn_optimizer *o, uint64_t step) {
  * penalty. Nothing is updated by a gradient that is not finite. */
 static double finish(fnn_run *run, const fnn_parameter *p, int64_t offset, int64_t N, void *g) {
     const fnn_engine *e = run->engine;
-    double penalty = 0;
-    if (p->l1 != 0 || p->l2 != 0)
-        penalty = e->kernels->penalty(g, fnn_at(e, run->parameters, offset), p->l1, p->l2, N);
+    const double penalty = fnn_penalty(run, p, offset, N, g);
     if (e->kernels->first_nonfinite(fnn_rows(g, N), 1, N) >= 0) {
         atomic_store(&run->diverged, true);
         return penalty;

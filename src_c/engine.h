@@ -137,6 +137,10 @@ fnn_status fnn_batch_loss(fnn_run *run, const fnn_batch *batch, const int64_t *o
  * returned; without one the gradients are added to the flat one. */
 double fnn_gradients(fnn_run *run);
 
+/* Returns the penalty on the elements [offset, offset + N) of a parameter, and adds its gradient to
+ * their gradient g, unless that is NULL. */
+double fnn_penalty(const fnn_run *run, const fnn_parameter *p, int64_t offset, int64_t N, void *g);
+
 /* Update the elements [offset, offset + N) of a parameter by their gradient g. */
 void fnn_update(const fnn_run *run, const fnn_parameter *p, int64_t offset, int64_t N, void *g);
 

@@ -180,6 +180,7 @@ typedef struct {
     double l1, l2;          /* penalty: l1 * sum|w| + l2/2 * sum(w**2) */
     double max_norm;        /* largest norm of a column after an update; 0: none */
     bool regularized;       /* whether the optimizer's weight decay touches it */
+    bool penalty_per_row;   /* whether the penalty is divided by the sum of a batch's weights */
 } fnn_parameter;
 
 /* A vector that training sets but the optimizer does not, such as a running mean. */

@@ -214,10 +214,8 @@ static double penalties(const fnn_run *run) {
     double total = 0;
     for (int32_t n = 0; n < e->program.parameter_count; n++) {
         const fnn_parameter *p = &e->program.parameters[n];
-        if (p->l1 == 0 && p->l2 == 0) continue;
         char *gradient = run->gradient ? fnn_find(run, run->gradient, p) : NULL;
-        total += e->kernels->penalty(gradient, fnn_find(run, run->parameters, p), p->l1, p->l2,
-                                     p->rows * p->stride);
+        total += fnn_penalty(run, p, p->offset, p->rows * p->stride, gradient);
     }
     return total;
 }

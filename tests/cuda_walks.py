@@ -31,7 +31,7 @@ EVERYTHING = Described(
         fn.BatchNorm(),
         fn.Dropout(0.3),
         fn.LayerNorm(),
-        fn.Residual([fn.Gated(3, "swiglu")]),
+        fn.Residual([fn.Gated(3, "swiglu", l1=0.02, l2=0.03, penalty_per_row=True)]),
         fn.Concat([fn.Dense(2, "leaky_relu", use_bias=False)]),
         fn.Columns(1, 4, [fn.Dense(2)]),
         fn.Dense(3, "softmax"),

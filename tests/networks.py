@@ -24,6 +24,7 @@ def hidden_layer(rng, kind, width, depth=1):
     """Return a layer of a kind for an input of some width, and the width behind it."""
     units = int(rng.integers(2, 6))
     penalty = {"l1": 0.02, "l2": 0.03} if rng.random() < 0.3 else {}
+    penalty["penalty_per_row"] = units % 2 == 0
     if kind == "dense":
         bias = bool(rng.random() < 0.8)
         activation = str(rng.choice(SMOOTH))

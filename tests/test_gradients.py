@@ -162,8 +162,11 @@ def test_the_gradient_through_dropout_uses_the_mask_of_the_forward_pass(backend,
     ids=lambda penalty: " ".join(penalty),
 )
 @pytest.mark.parametrize("kind", [fn.Dense, fn.Gated], ids=["dense", "gated"])
-def test_the_gradient_of_a_penalty(backend, kind, penalty):
-    check_network(backend, after(kind(4, **penalty)))
+@pytest.mark.parametrize("per_row", [False, True], ids=["", "per row"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+def test_the_gradient_of_a_penalty(backend, kind, penalty, per_row, weighted):
+    layer = kind(4, **penalty, penalty_per_row=per_row)
+    check_network(backend, after(layer), weighted=weighted)
 
 
 def test_input_gradients_do_not_feel_penalties(backend):

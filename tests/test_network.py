@@ -231,6 +231,7 @@ def test_a_file_from_before_some_arguments_has_their_defaults(backend, tmp_path)
     net.save(tmp_path / "old.fnn")
     description, tensors = model_file.read(tmp_path / "old.fnn")
     del description["optimizer"]["epsilon_hat"]
+    del description["layers"][0]["penalty_per_row"]
     model_file.write(tmp_path / "old.fnn", description, tensors)
     loaded = fn.Network.load(tmp_path / "old.fnn", backend=backend)
     assert (loaded.layers, loaded.optimizer) == (net.layers, net.optimizer)

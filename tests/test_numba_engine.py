@@ -33,7 +33,7 @@ Y = RNG.integers(0, O, 200)
 LAYERS = [
     fn.Dense(20, "relu"),
     fn.Dropout(0.2),
-    fn.Dense(20, "tanh", l2=1e-3, max_norm=2.0),
+    fn.Dense(20, "tanh", l2=1e-3, max_norm=2.0, penalty_per_row=True),
     fn.LayerNorm(),
     fn.BatchNorm(),
     fn.Residual([fn.Gated(20, "swiglu")]),

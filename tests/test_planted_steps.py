@@ -194,7 +194,7 @@ def test_a_step_made_in_spite_of_an_infinite_loss_is_found():
 
 
 def test_a_penalty_that_is_forgotten_is_found():
-    faulty = with_fault(_penalty=lambda self, gradient: 0.0)
+    faulty = with_fault(_penalty=lambda self, gradient, factor: 0.0)
     found = 0
     for seed in test_predictions.SEEDS:
         described = networks.random_network(seed)
@@ -205,3 +205,20 @@ def test_a_penalty_that_is_forgotten_is_found():
                     faulty, seed, False
                 )
     assert found > 5
+
+
+def test_a_penalty_that_forgets_the_rows_is_found():
+    def _penalty(self, gradient, factor):
+        return ReferenceExecutable._penalty(self, gradient, 1.0)
+
+    faulty, found = with_fault(_penalty=_penalty), set()
+    for seed in test_predictions.SEEDS:
+        program = networks.compile_network(networks.random_network(seed), faulty).program
+        per_row = {p.penalty_per_row for p in program.parameters if p.l1}
+        found |= per_row
+        if True in per_row:
+            with pytest.raises(AssertionError):
+                test_predictions.test_the_loss_of_a_batch_is_the_weighted_mean_of_its_rows(
+                    faulty, seed, False
+                )
+    assert found == {False, True}

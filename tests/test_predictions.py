@@ -60,6 +60,7 @@ def test_the_loss_of_a_batch_is_the_weighted_mean_of_its_rows(backend, seed, wei
     rows = naive.loss(scores, T.tolist(), None, described.loss.name, described.loss.constant, 1)
     penalty = sum(
         naive.penalty(None, np.ravel(weights[p.name]).tolist(), p.l1, p.l2)["return"]
+        / (w.sum() if p.penalty_per_row else 1)
         for p in program.parameters
     )
     loss = w @ rows["row_loss"] / w.sum() + penalty

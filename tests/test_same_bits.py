@@ -26,7 +26,7 @@ WIDE = Described(
     [
         fn.Dense(1031, "relu"),
         fn.Dropout(0.2),
-        fn.Dense(131, "gelu", l2=1e-3),
+        fn.Dense(131, "gelu", l2=1e-3, penalty_per_row=True),
         fn.LayerNorm(),
         fn.Residual([fn.Gated(131, "swiglu")]),
         fn.Dense(10, "softmax"),

@@ -169,6 +169,7 @@ class _Lowering:
             max_norm=layer.max_norm or 0.0,
             initializer=initializers.resolve(layer.weight_initializer, activation),
             fan=shape,
+            penalty_per_row=layer.penalty_per_row,
         )
         numbers = [self.parameter(parameter)]
         if layer.use_bias:

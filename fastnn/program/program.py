@@ -39,6 +39,8 @@ class Parameter(NamedTuple):
         How the first values are drawn; see `fastnn.initializers.initialize`.
     fan : (int, int)
         Inputs and outputs of the layer, which set the spread of the first values.
+    penalty_per_row : bool
+        Whether the penalty is divided by the sum of the weights of a batch.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Parameter(NamedTuple):
     max_norm: float
     initializer: str
     fan: tuple[int, int]
+    penalty_per_row: bool = False
 
     @property
     def rows(self) -> int:

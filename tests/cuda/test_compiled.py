@@ -69,7 +69,8 @@ def test_every_kernel_of_the_table_compiles(compiled, kernel, dtype):
 def test_what_a_step_needs_beside_the_table_compiles(compiled, dtype):
     v, numbers, wide_v = np.zeros(64, dtype), np.zeros(9, np.int64), np.zeros(9)
     M = Matrix(v, 8)
-    for limit, penalties in ((None, (None, None)), (0.5, (v, v))):
+    flags = np.zeros(9, np.uint8)
+    for limit, penalties in ((None, (None, None)), (0.5, ((v, v, flags), wide_v))):
         step.gradient_pass(0, v, wide_v, v, *penalties, limit, 9)
     for hits, weight in ((None, None), (wide_v, v)):
         told = wide_v, wide_v, v, numbers, wide_v, wide_v, hits, weight, v

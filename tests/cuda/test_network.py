@@ -107,7 +107,8 @@ def test_a_network_of_everything_walks_the_path_of_the_reference(cuda, dtype):
 
 @pytest.mark.parametrize(("head", "loss"), networks.LOSSES)
 def test_every_loss_tells_what_the_reference_tells(cuda, head, loss):
-    ours, theirs = twins(Described([fn.Dense(2, head)], 2, loss), cuda)
+    layer = fn.Dense(2, head, l1=0.1, l2=0.2, penalty_per_row=True)
+    ours, theirs = twins(Described([layer], 2, loss), cuda)
     batch = networks.random_batch(ours.program, 3, labels=False, weighted=True)
     close(ours.evaluate(batch), theirs.evaluate(batch), tolerance.PASS["float64"])
     got, want = (networks.gradient_of(e, batch) for e in (ours, theirs))

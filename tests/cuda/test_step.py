@@ -107,7 +107,10 @@ def test_a_batch_is_finished_as_the_reference_does_it(dtype, clip_value, penaliz
     l1, l2 = np.zeros((2, -(-N // update.GROUP)), dtype)
     if penalized:
         l1[1], l2[1], l2[3] = 0.3, 0.2, 0.4
-    each1, each2 = (np.repeat(p, update.GROUP)[:N].astype(np.float64) for p in (l1, l2))
+    per_row = np.zeros(len(l1), np.uint8)
+    per_row[1] = 1  # the others are not divided by the 8 rows
+    share = np.where(per_row, 1 / 8, 1)
+    each1, each2 = (np.repeat(share * p, update.GROUP)[:N] for p in (l1, l2))
     want = g + each1 * np.sign(w) + each2 * w
     cost = (each1 * np.abs(w) + 0.5 * each2 * w.astype(np.float64) ** 2).sum()
     if clip_value:
@@ -116,8 +119,9 @@ def test_a_batch_is_finished_as_the_reference_does_it(dtype, clip_value, penaliz
     weight = weight.astype(dtype)
     losses, shares, factor = there(np.zeros(3)), there(np.zeros(3)), there(np.zeros(1, dtype))
     partials, now, gradient = there(np.zeros(3 * step.PARTIALS)), clock(position=1), there(g)
-    penalties = (there(l1), there(l2)) if penalized else (None, None)
-    step.gradient_pass(0, gradient, partials, there(w), *penalties, clip_value, N)
+    penalties = (there(l1), there(l2), there(per_row)) if penalized else None
+    rows = there(np.array([1 / 8]))
+    step.gradient_pass(0, gradient, partials, there(w), penalties, rows, clip_value, N)
     close(gradient, want, dtype)
     batch = there(row_loss), there(hits), there(weight) if weighted else None
     states = there(np.ones(5, dtype))

@@ -188,13 +188,19 @@ class CudaExecutable(OnDevice):
                     part.backward(flat, first > 0)
                 if dX is not None and input_gradient is not None:
                     device.read(dX.at, input_gradient[first : first + count])
-            told = self._finish(space, clock, (row_loss, hits, weight), flat, B)
+            told = self._finish(space, clock, (row_loss, hits, weight), factor, flat, B)
             if gradient is not None and flat is not None:
                 device.read(flat, gradient)
             return told
 
     def _finish(
-        self, space: Workspace, clock: Any, rows: tuple[Any, Any, Any], flat: Any, B: int
+        self,
+        space: Workspace,
+        clock: Any,
+        rows: tuple[Any, Any, Any],
+        factor: Any,
+        flat: Any,
+        B: int,
     ) -> tuple[float, float]:
         """Return the mean loss and share of hits of rows, and add penalties to a gradient."""
         device, P = self._device, self.program.size
@@ -204,8 +210,8 @@ class CudaExecutable(OnDevice):
         weights = self._weights.on_device()
         if self.program.penalized:
             g = device.zeros(P, self.dtype) if flat is None else flat
-            l1, l2 = self._groups.l1, self._groups.l2
-            step.gradient_pass(device.stream, g, space.partials, weights, l1, l2, None, P)
+            told = self._groups.penalties, factor, None
+            step.gradient_pass(device.stream, g, space.partials, weights, *told, P)
         step.finish_batch(
             device.stream,
             loss,

@@ -37,20 +37,22 @@ class Groups:
     ----------
     decays : device array of uint8
         Whether the weight decay touches them.
-    l1, l2 : device arrays, or None where no parameter has a penalty
+    penalties : tuple of device arrays, or None where no parameter has one
+        l1, l2, and, as uint8, whether both are divided by the sum of the weights of a batch.
     """
 
     def __init__(self, device: Device, program: Program, dtype: np.dtype[Any]) -> None:
         count = -(-program.size // GROUP)
-        decays = np.zeros(count, np.uint8)
+        decays, per_row = np.zeros((2, count), np.uint8)
         l1, l2 = np.zeros((2, count), dtype)
         for p in program.parameters:
             window = slice(p.offset // GROUP, p.end // GROUP)
-            decays[window], l1[window], l2[window] = p.regularized, p.l1, p.l2
+            decays[window], per_row[window] = p.regularized, p.penalty_per_row
+            l1[window], l2[window] = p.l1, p.l2
         self.decays = device.upload(decays)
-        self.l1 = self.l2 = None
+        self.penalties: tuple[Any, ...] | None = None
         if program.penalized:
-            self.l1, self.l2 = device.upload(l1), device.upload(l2)
+            self.penalties = tuple(device.upload(a) for a in (l1, l2, per_row))
 
 
 class Run:
@@ -236,7 +238,8 @@ class Recipe:
         program, optimizer = self._network.program, self._optimizer
         P, w = program.size, self._network.parameters
         g, partials = self._space.flat, space.partials
-        step.gradient_pass(stream, g, partials, w, groups.l1, groups.l2, optimizer.clip_value, P)
+        told = groups.penalties, self._factor, optimizer.clip_value
+        step.gradient_pass(stream, g, partials, w, *told, P)
         step.finish_batch(
             stream,
             run.losses,

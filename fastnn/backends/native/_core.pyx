@@ -90,7 +90,7 @@ cdef fnn_slot _slot(slot, place) except *:
 cdef fnn_parameter _parameter(p) except *:
     return fnn_parameter(
         rows=p.rows, columns=p.columns, offset=p.offset, stride=p.stride, l1=p.l1, l2=p.l2,
-        max_norm=p.max_norm, regularized=p.regularized,
+        max_norm=p.max_norm, regularized=p.regularized, penalty_per_row=p.penalty_per_row,
     )
 
 

@@ -121,7 +121,7 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fnn_parameter:
         int64_t rows, columns, offset, stride
         double l1, l2, max_norm
-        bint regularized
+        bint regularized, penalty_per_row
 
     ctypedef struct fnn_state:
         int64_t length, offset

@@ -132,7 +132,8 @@ class ReferenceExecutable(Executable):
             if dZ is not None:
                 into = None if input_gradient is None else input_gradient[rows]
                 run.backward(dZ, gradient, into)
-        loss = float((weight * row_loss).sum() / weight.sum()) + self._penalty(gradient)
+        loss = float((weight * row_loss).sum() / weight.sum())
+        loss += self._penalty(gradient, float(1 / weight.sum()))
         return loss, float((weight * hits).sum() / weight.sum())
 
     def _loss(
@@ -154,13 +155,15 @@ class ReferenceExecutable(Executable):
             loss = self.custom_loss or head.loss
             kernels.loss(row_loss, hits, dZ, Z, Y, weight, loss, head.constant, factor)
 
-    def _penalty(self, gradient: Array | None) -> float:
+    def _penalty(self, gradient: Array | None, factor: float) -> float:
         """Return the penalties on the parameters, and add their gradient."""
         total = 0.0
         for p in self.program.parameters:
             if p.l1 or p.l2:
                 dW = None if gradient is None else gradient[p.offset : p.end]
-                total += kernels.penalty(dW, self.parameters[p.offset : p.end], p.l1, p.l2)
+                share = factor if p.penalty_per_row else 1.0
+                w = self.parameters[p.offset : p.end]
+                total += kernels.penalty(dW, w, share * p.l1, share * p.l2)
         return total
 
     def _update(self, gradient: Array, state: OptimizerState, rate: float) -> None:

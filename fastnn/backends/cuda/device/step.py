@@ -59,7 +59,7 @@ def _gradient_pass(real: Any, penalized: bool, clipped: bool) -> Kernel:
     none, zero, one, half = np.float64(0), real(0), real(1), np.float64(0.5)
     group = GROUP
 
-    def gradient_pass(g, partials, w, l1, l2, limit, N):
+    def gradient_pass(g, partials, w, l1, l2, per_row, factor, limit, N):
         squares = cuda.shared.array(THREADS, np.float64)
         penalties = cuda.shared.array(THREADS, np.float64)
         bad = cuda.shared.array(THREADS, np.float64)
@@ -70,6 +70,9 @@ def _gradient_pass(real: Any, penalized: bool, clipped: bool) -> Kernel:
             if penalized:
                 a, b, x = l1[n // group], l2[n // group], w[n]
                 if a != zero or b != zero:
+                    share = real(factor[0]) if per_row[n // group] != 0 else one
+                    a *= share
+                    b *= share
                     v += a * (one if x > zero else -one if x < zero else x) + b * x
                     wide = np.float64(x)
                     cost += a * math.fabs(wide) + half * b * wide * wide
@@ -103,7 +106,14 @@ def _gradient_pass(real: Any, penalized: bool, clipped: bool) -> Kernel:
 
 
 def gradient_pass(
-    stream: Any, g: Any, partials: Any, w: Any, l1: Any, l2: Any, clip_value: float | None, N: int
+    stream: Any,
+    g: Any,
+    partials: Any,
+    w: Any,
+    penalties: tuple[Any, ...] | None,
+    factor: Any,
+    clip_value: float | None,
+    N: int,
 ) -> None:
     """Add the penalties to the gradient g (N) of the parameters w (N), and clip its elements.
 
@@ -113,16 +123,19 @@ def gradient_pass(
     ----------
     stream : object
     g, partials, w : device arrays
-    l1, l2 : device arrays or None
-        For every GROUP elements, the penalties of their parameter; None where there is none.
+    penalties : tuple of device arrays, or None
+        For every GROUP elements: l1 and l2 of their parameter, and, as uint8, whether the factor is
+        theirs. None where no parameter has a penalty.
+    factor : device array of float64, shape (1,), or None
+        1 over the sum of the weights of the batch; needed for penalties only.
     clip_value : float or None
     N : int
     """
     real = np.dtype(g.dtype).type
-    kernel = _gradient_pass(real, l1 is not None, clip_value is not None)
-    penalties = (g if p is None else p for p in (l1, l2))
+    kernel = _gradient_pass(real, penalties is not None, clip_value is not None)
+    told = (g, g, g, g) if penalties is None else (*penalties, factor)
     limit = real(clip_value or 0.0)
-    kernel.launch(stream, *flat_grid(N), g, partials, w, *penalties, limit, N)
+    kernel.launch(stream, *flat_grid(N), g, partials, w, *told, limit, N)
 
 
 @functools.cache

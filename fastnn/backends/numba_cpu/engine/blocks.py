@@ -21,7 +21,7 @@ from fastnn.backends.numba_cpu.engine.records import (
 )
 from fastnn.backends.numba_cpu.memory import INLINED, call, call_float64, call_int64, doubles_at
 
-__all__ = ["nadam_momentum", "run_block", "update", "update_parameter"]
+__all__ = ["nadam_momentum", "penalty_on", "run_block", "update", "update_parameter"]
 
 
 @njit(**INLINED)
@@ -59,15 +59,22 @@ def update_parameter(run: Any, p: Any, offset: int, N: int, g: int) -> None:
 
 
 @njit(**INLINED)
+def penalty_on(run: Any, p: Any, offset: int, N: int, g: int) -> float:
+    """Return the penalty on a part of a parameter, and add its gradient to g, unless that is 0."""
+    if p.l1 == 0 and p.l2 == 0:
+        return 0.0
+    share = run.factor if p.penalty_per_row else 1.0
+    w = run.values + offset * run.element
+    return call_float64(run.penalty, g, w, share * p.l1, share * p.l2, N)
+
+
+@njit(**INLINED)
 def _finish(run: Any, p: Any, offset: int, N: int, g: int) -> float:
     """Clip and update a part of a parameter whose gradient is complete, and return its penalty.
 
     Nothing is updated by a gradient that is not finite.
     """
-    penalty = 0.0
-    if p.l1 != 0 or p.l2 != 0:
-        w = run.values + offset * run.element
-        penalty = call_float64(run.penalty, g, w, p.l1, p.l2, N)
+    penalty = penalty_on(run, p, offset, N, g)
     if call_int64(run.first_nonfinite, g, N, 1, N) >= 0:
         diverge(run)
         return penalty

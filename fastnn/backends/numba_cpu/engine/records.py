@@ -96,7 +96,7 @@ def _record(integers: str, numbers: str = "") -> np.dtype[Any]:
 # whose memory it uses, in this kind of run.
 SLOT = _record("width ld source trainable values gradients")
 
-PARAMETER = _record("rows columns offset stride regularized", "l1 l2 max_norm")
+PARAMETER = _record("rows columns offset stride regularized penalty_per_row", "l1 l2 max_norm")
 
 # -1 stands for an input or parameter that is not there. `mean` and `variance` are where the running
 # ones stand among the states. `forward`, `backward` and `sums` are the addresses of its kernels,

@@ -7,6 +7,7 @@ from typing import Any
 
 from numba import njit
 
+from fastnn.backends.numba_cpu.engine.blocks import penalty_on
 from fastnn.backends.numba_cpu.engine.passes import real_at
 from fastnn.backends.numba_cpu.engine.polling import DIVERGED, FINE, outcome
 from fastnn.backends.numba_cpu.engine.records import (
@@ -20,7 +21,6 @@ from fastnn.backends.numba_cpu.memory import (
     INLINED,
     address_of,
     call,
-    call_float64,
     doubles_at,
     integers_at,
 )
@@ -77,13 +77,8 @@ def _penalties(run: Any) -> float:
     total = 0.0
     for n in range(run.parameter_count):
         p = parameter_at(run.parameters, n)
-        if p.l1 == 0 and p.l2 == 0:
-            continue
-        offset = p.offset * run.element
-        gradient = run.gradient + offset if run.gradient else 0
-        total += call_float64(
-            run.penalty, gradient, run.values + offset, p.l1, p.l2, p.rows * p.stride
-        )
+        gradient = run.gradient + p.offset * run.element if run.gradient else 0
+        total += penalty_on(run, p, p.offset, p.rows * p.stride, gradient)
     return total
 
 
