@@ -50,7 +50,7 @@ def modules():
 def test_there_is_something_to_read():
     assert {page.name for page in PAGES} == {
         *("README.md", "architecture.md", "benchmarks.md", "cuda.md", "data.md", "decisions.md"),
-        *("model-files.md", "reference.md", "sklearn.md", "vecmath.md"),
+        *("model-files.md", "reference.md", "sklearn.md", "tabular.md", "vecmath.md"),
     }
     assert {example.stem for example in EXAMPLES} == {
         *("backward_by_hand", "custom_activation", "digits", "sine", "table"),
