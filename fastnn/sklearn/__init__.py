@@ -19,5 +19,13 @@ except ModuleNotFoundError as error:
 from fastnn.sklearn.classifier import MLPClassifier
 from fastnn.sklearn.exchange import from_sklearn, to_sklearn
 from fastnn.sklearn.regressor import MLPRegressor
+from fastnn.sklearn.tabular import TabularMLPClassifier, TabularMLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn", "to_sklearn"]
+__all__ = [
+    "MLPClassifier",
+    "MLPRegressor",
+    "TabularMLPClassifier",
+    "TabularMLPRegressor",
+    "from_sklearn",
+    "to_sklearn",
+]

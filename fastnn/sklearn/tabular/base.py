@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastnn import checks
 from fastnn.callbacks import Callback, check_callbacks
 from fastnn.errors import unknown_name
-from fastnn.layers import Dense, Dropout, Layer
+from fastnn.layers import Columns, Dense, Dropout, Layer
 from fastnn.losses import Loss
 from fastnn.network import Network
 from fastnn.optimizers import AdamW
@@ -155,9 +155,13 @@ class TabularMLP(BaseEstimator):
         return checks.whole_number("max_iter", self.max_iter, 1)
 
     def _hidden_layers(self) -> list[Layer]:
-        sizes = np.atleast_1d(self.hidden_layer_sizes).tolist()
-        layers: list[Layer] = []
-        for size in sizes:
+        size = checks.whole_number("embedding_size", self.embedding_size, 0)
+        # The last first: each changes the places of the columns behind it.
+        places = self.encoder_.embedded_[::-1] if size else []
+        layers: list[Layer] = [
+            Columns(start, stop, [Dense(size, use_bias=False)]) for start, stop in places
+        ]
+        for size in np.atleast_1d(self.hidden_layer_sizes).tolist():
             layers.append(Dense(size, activation=self.activation))
             if self.dropout:
                 layers.append(Dropout(self.dropout))

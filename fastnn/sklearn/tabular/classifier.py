@@ -63,7 +63,7 @@ class TabularMLPClassifier(ClassifierMixin, TabularMLP):
         The highest learning rate.
     beta_2 : float, default=0.95
         Decay of the mean squared gradient in Adam.
-    weight_decay : float, default=0.02
+    weight_decay : float, default=0.3
         Decoupled, as in AdamW.
     batch_size : int, default=256
         Rows a step.
@@ -76,7 +76,8 @@ class TabularMLPClassifier(ClassifierMixin, TabularMLP):
     max_one_hot_categories : int, default=8
         Columns of more categories than this have an embedding, the others an input a category.
     embedding_size : int, default=8
-        Length of the learned vector of a category of such a column.
+        Length of the learned vector of a category of such a column; 0 for one input a category
+        there too.
     max_categories : int, default=256
         Categories of a column that are told apart at most; the rarest are taken together, and so
         are those that `fit` has not seen.
@@ -164,7 +165,7 @@ class TabularMLPClassifier(ClassifierMixin, TabularMLP):
         label_smoothing: float = 0.1,
         learning_rate_init: float = 0.0025,
         beta_2: float = 0.95,
-        weight_decay: float = 0.02,
+        weight_decay: float = 0.3,
         batch_size: int = 256,
         max_iter: int | str = "auto",
         categorical_features: Any = "from_dtype",
