@@ -15,8 +15,8 @@ python3-venv) or name another Python, for example PYTHON=python3.12" >&2; exit 1
 endef
 
 .PHONY: help demo test test-cuda-simulated test-tsan test-sanitized test-exhaustive test-aarch64 \
-    arm-tools coverage bench bench-cuda bench-custom bench-kernels bench-scaling bench-tabular \
-    bench-write lint format build clean FORCE
+    arm-tools coverage bench bench-cuda bench-custom bench-kernels bench-scaling bench-sklearn \
+    bench-tabular bench-write lint format build clean FORCE
 .NOTPARALLEL:
 help:
 	@echo 'make demo     train the first network, in a venv of its own'
@@ -34,6 +34,7 @@ help:
 	@echo 'make bench-cuda      on a GPU, beside PyTorch and JAX; their versions for CUDA are to be there'
 	@echo 'make bench-custom    activations of your own beside the built-in ones   (ARGS="mish relu")'
 	@echo 'make bench-scaling   how a step grows with width, batch, depth and threads   (ARGS=--write)'
+	@echo 'make bench-sklearn   the estimators beside those of scikit-learn   (ARGS=--quick, ARGS=--write)'
 	@echo 'make bench-tabular   tables, beside gradient boosting and scikit-learn   (ARGS=--write)'
 	@echo 'make bench-write     the results into README.md and docs, without measuring'
 	@echo 'make bench-kernels   every kernel and network alone, by pytest-benchmark   (ARGS="-k NAME")'
@@ -192,6 +193,9 @@ bench-custom: $(BENCH_VENV)
 
 bench-scaling: $(BENCH_VENV)
 	$(BENCH_PYTHON) benchmarks/scaling.py $(ARGS)
+
+bench-sklearn: $(BENCH_VENV)
+	$(BENCH_PYTHON) benchmarks/sklearn_compare.py $(ARGS)
 
 bench-tabular: $(BENCH_VENV)
 	$(BENCH_PYTHON) benchmarks/tabular.py $(ARGS)

@@ -23,7 +23,7 @@ from contestants import CONTESTANTS, Contestant, called, present
 from frame import empty_results, measure_roof, say, show
 from measure import Settings, cores_for, measure_case, open_workers
 
-__all__ = ["main"]
+__all__ = ["DEFAULT_THREADS", "main", "threads_of"]
 
 PARTS = ("training", "inference", "busy", "cost")
 DEFAULT_THREADS = ["1", "all"]
@@ -193,7 +193,7 @@ def parser() -> argparse.ArgumentParser:
         "--peers", type=_peers, default=[], metavar="NAMES", help="such as torch,jax; default: all"
     )
     told.add_argument(
-        "--threads", type=_threads, default=DEFAULT_THREADS, help="such as 1; default: 1,all"
+        "--threads", type=threads_of, default=DEFAULT_THREADS, help="such as 1; default: 1,all"
     )
     told.add_argument("--rounds", type=int, help="interleaved rounds")
     told.add_argument("--seconds", type=float, help="length of a run in a round, of whatever part")
@@ -205,6 +205,17 @@ def parser() -> argparse.ArgumentParser:
         "--write", action="store_true", help="put tables and charts into README.md and docs"
     )
     return told
+
+
+def threads_of(text: str) -> list[str]:
+    """Return the numbers of threads of a list, such as ``1,all``."""
+    wanted = _list(text)
+    try:
+        for threads in wanted:
+            cores_for(threads)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return wanted
 
 
 def _list(text: str) -> list[str]:
@@ -233,16 +244,6 @@ def _peers(text: str) -> list[str]:
         if not any(called(contestant, name) for contestant in CONTESTANTS):
             known = ", ".join(contestant.name for contestant in CONTESTANTS)
             raise argparse.ArgumentTypeError(f"unknown library {name!r}; there are {known}")
-    return wanted
-
-
-def _threads(text: str) -> list[str]:
-    wanted = _list(text)
-    try:
-        for threads in wanted:
-            cores_for(threads)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
     return wanted
 
 

@@ -1,4 +1,4 @@
-"""The figures in README.md and docs/benchmarks.md: written between markers by the tool alone.
+"""The figures in README.md and docs: written between markers by the tool alone.
 
 ``python benchmarks/documents.py`` writes them from the newest results of this machine;
 ``python benchmarks/documents.py FILE...`` from the files that it names, later ones first where
@@ -17,12 +17,23 @@ from typing import Any
 import cases
 import chart
 import report
+import sklearn_report
 import store
 
-__all__ = ["blocks", "groups", "insert", "main", "scaling_blocks", "write", "write_scaling"]
+__all__ = [
+    "blocks",
+    "groups",
+    "insert",
+    "main",
+    "scaling_blocks",
+    "write",
+    "write_scaling",
+    "write_sklearn",
+]
 
-DOCUMENTS = ("README.md", "docs/benchmarks.md")
+DOCUMENTS = ("README.md", "docs/benchmarks.md", "docs/sklearn.md")
 IMAGES = "docs/images"
+PREFIXES = ("compare", "scaling", "estimators-float32", "estimators-float64")
 HERE = "{images}"  # in a block: the way from its document to the images
 
 
@@ -31,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     told = argparse.ArgumentParser(prog="documents.py", description=__doc__.partition("\n")[0])
     told.add_argument("files", nargs="*", type=Path, help="default: the newest of this machine")
     files = told.parse_args(argv).files
-    files = files or [*store.latest("compare"), *store.latest("scaling")]
+    files = files or [file for prefix in PREFIXES for file in store.latest(prefix)]
     if not files:
         told.error("there are no results of this machine yet; make bench measures them")
     found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
@@ -39,6 +50,9 @@ def main(argv: list[str] | None = None) -> int:
         fitting = [results for results in found if kind in results]
         if fitting:
             writer(reduce(store.merge, fitting))
+    for results in found:
+        if "fits" in results:
+            write_sklearn(results)
     return 0
 
 
@@ -68,6 +82,11 @@ def write_scaling(results: dict[str, Any], root: Path = store.ROOT) -> None:
         print(f"{IMAGES}/scaling.png: drawn")
         told["scaling chart"] = f"![time of a step and its bounds]({HERE}/scaling.png)"
     replace_blocks(told, root)
+
+
+def write_sklearn(results: dict[str, Any], root: Path = store.ROOT) -> None:
+    """Put the tables of the estimators between the markers of their dtype."""
+    replace_blocks({f"sklearn {results['dtype']}": sklearn_report.document(results)}, root)
 
 
 def blocks(results: dict[str, Any]) -> dict[str, str]:

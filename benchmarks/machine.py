@@ -27,13 +27,19 @@ TRIAD_VECTORS = 2 << 20  # of 32 bytes, 64 MB an array: beyond the caches of mos
 class Roof:
     """Measures what the hardware can do; without a C compiler it says why it cannot.
 
+    Parameters
+    ----------
+    dtype : {"float32", "float64"}
+        Of the peak where none is named.
+
     Attributes
     ----------
     missing : str
         Why nothing can be measured; empty where all is well.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: str = "float32") -> None:
+        self.dtype = dtype
         self.missing = ""
         self._library: ctypes.CDLL | None = None
         compiler = next(
@@ -51,9 +57,9 @@ class Roof:
                 return
             self._library = ctypes.CDLL(target)  # stays mapped when the folder goes
 
-    def peak(self, dtype: str = "float32") -> float | None:
+    def peak(self, dtype: str = "") -> float | None:
         """Return the GFLOP/s of fused multiply-adds on the current core; None if unmeasurable."""
-        names = (f"peak_{dtype}_{width}" for width in WIDTHS)
+        names = (f"peak_{dtype or self.dtype}_{width}" for width in WIDTHS)
         found = [v for v in (self._call(name) for name in names) if v]
         return max(found) if found else None
 

@@ -282,7 +282,8 @@ def bullets(lines: list[str]) -> str:
 def machine_text(results: dict[str, Any]) -> str:
     """Return where and with what the figures were measured, as a list in Markdown."""
     told, roof = results["machine"], results["roof"]
-    lines = [f"{told['cpu']}, {told['usable cores']} cores used at most, float32"]
+    dtype = results.get("dtype", "float32")
+    lines = [f"{told['cpu']}, {told['usable cores']} cores used at most, {dtype}"]
     for run in results["runs"]:
         commit = f" at {run['commit']}" if run["commit"] else ""
         load = f", load {run['load']} before" if run.get("load") else ""
@@ -304,7 +305,7 @@ def versions_text(results: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     lines = [versions]
     for name, blas in results["details"].items():
-        if name.startswith("NumPy") and "core" in blas:
+        if name.startswith(("NumPy", "scikit-learn")) and "core" in blas:
             lines.append(f"{name}: OpenBLAS core {blas['core']}")
     if results["left_out"]:
         lines.append("left out: " + "; ".join(f"{k} ({v})" for k, v in results["left_out"].items()))

@@ -71,10 +71,11 @@ def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     for key in ("versions", "details", "cost", "axes"):
         if key in old or key in new:
             merged[key] = old.get(key, {}) | new.get(key, {})
-    for key in ("cases", "busy"):
+    for key in ("cases", "busy", "fits", "predictions"):
         if key in old or key in new:
             merged[key] = _merge_cases(old.get(key, []), new.get(key, []))
-    took_part = {name for case in merged.get("cases", []) for name in case["contestants"]}
+    measured = [case for key in ("cases", "fits") for case in merged.get(key, [])]
+    took_part = {name for case in measured for name in case["contestants"]}
     left_out = old.get("left_out", {}) | new.get("left_out", {})
     merged["left_out"] = {n: why for n, why in left_out.items() if n not in took_part}
     return merged

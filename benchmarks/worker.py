@@ -11,6 +11,8 @@ check      steps                                loss after so many consecutive s
 run        count                                count (may be more: whole epochs), seconds, and
                                                 those of all cores together (cpu)
 each       seconds                              times: those of single steps or calls, for so long
+fit        epochs, seed                         seconds of a whole fit from the first weights, cpu,
+                                                loss after it, and what the library says of it
 memory                                          now, peak, in MB; the peak is begun anew
 quit
 ========== ==================================== ==============================================
@@ -87,6 +89,8 @@ def serve(requests: TextIO, replies: TextIO, library: Any, threads: int, mode: s
                 count = contestant.run(request["count"])
                 seconds, used = time.perf_counter() - started, time.process_time() - used
                 reply = {"seconds": seconds, "count": count, "cpu": used}
+            elif do == "fit":
+                reply = contestant.fit(**request)
             elif do == "each":
                 reply = {"times": contestant.each(request["seconds"])}
             else:

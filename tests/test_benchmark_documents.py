@@ -15,6 +15,7 @@ import documents
 import report
 import rounds
 import scaling
+import sklearn_compare
 import store
 
 TINY = cases.Case((4, 6, 3), 8, rows=64)
@@ -132,13 +133,15 @@ def test_documents_and_charts_are_written_from_results(tmp_path, capsys):
 
 
 def test_every_block_has_its_place_in_the_documents():
-    readme, docs = ((store.ROOT / name).read_text() for name in documents.DOCUMENTS)
+    readme, docs, estimators = ((store.ROOT / name).read_text() for name in documents.DOCUMENTS)
     parts = [f"{part} {threads}" for part in ("training", "inference") for threads in ("1", "all")]
     charts = [f"{name} chart" for name in (*parts, "scaling")]
     others = ["machine", "summary", "latency 1", "latency all", "busy", "cost", "scaling"]
     for name in (*parts, *charts, *others):
         assert documents.insert(docs, name, "new") != docs
     assert documents.insert(readme, "summary", "new") != readme
+    for dtype in sklearn_compare.DTYPES:
+        assert documents.insert(estimators, f"sklearn {dtype}", "new") != estimators
 
 
 def test_a_part_that_is_measured_again_joins_the_rest(tmp_path):

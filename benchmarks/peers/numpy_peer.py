@@ -19,8 +19,9 @@ def describe(threads: int) -> dict[str, Any]:
     except ImportError:
         details["core"] = "unknown (threadpoolctl is not installed)"
     else:
-        pools = threadpoolctl.threadpool_info()
-        details["core"] = ", ".join(p.get("architecture", "?") for p in pools)
+        # One for NumPy, and perhaps one for SciPy; OpenMP has none of its own.
+        pools = [p for p in threadpoolctl.threadpool_info() if "architecture" in p]
+        details["core"] = ", ".join(dict.fromkeys(p["architecture"] for p in pools))
         details["threads"] = ", ".join(str(p["num_threads"]) for p in pools)
     return {"versions": {"numpy": np.__version__}, "details": details}
 
