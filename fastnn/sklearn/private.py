@@ -21,22 +21,15 @@ class PrivateNames:
     """What scikit-learn's tests call beside the public methods."""
 
     def _loss_grad_lbfgs(
-        self,
-        packed_coef_inter: npt.NDArray[np.float64],
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        activations: Any = None,
-        deltas: Any = None,
-        coef_grads: Any = None,
-        intercept_grads: Any = None,
+        self, packed_coef_inter: npt.NDArray[np.float64], X: Any, y: Any, *rest: Any
     ) -> tuple[float, npt.NDArray[np.float64]]:
         """Return the loss and its gradient for packed parameters and binarized targets.
 
-        The last four arguments are buffers of scikit-learn's, and are not used.
+        What follows is the weights of the rows, from scikit-learn 1.7 on, and four buffers of its
+        own, which are not used.
         """
         estimator: Any = self
-        rows = Rows(X, y, sample_weight)
+        rows = Rows(X, y, rest[0] if len(rest) == 5 else None)
         objective = estimator._objective(y.shape[1])
         loss = FullBatch(estimator.network_, objective, estimator.alpha, rows, y)
         return loss(packed_coef_inter)
