@@ -68,22 +68,31 @@ def test_a_step_is_what_the_epochs_behind_the_first_took():
     assert told["fit"] == 3.0
 
 
-def entry(*losses):
-    return {"losses": list(losses), "said": [1.0], "rounds": [2.0], "fits": [6.0]}
+def entry(said, losses=(1.0, 1.0)):
+    return {"losses": list(losses), "said": list(said), "rounds": [2.0], "fits": [6.0]}
 
 
-@pytest.mark.parametrize("loss", [1.02, 0.98, float("nan")])
-def test_whoever_ends_with_another_loss_gets_no_ratio(loss):
-    rival = entry(1.0, loss)
-    sklearn_fits.compare(rival, entry(1.0, 1.0))
+@pytest.mark.parametrize(
+    ("said", "losses"),
+    [
+        ((1.0, 1.02), (1.0, 1.0)),
+        ((0.98, 1.0), (1.0, 1.0)),
+        ((float("nan"), 1.0), (1.0, 1.0)),
+        ((1.0, 1.0), (1.02, 1.01)),
+        ((1.0, 1.0), (1.0, float("nan"))),
+    ],
+)
+def test_whoever_ends_with_another_loss_gets_no_ratio(said, losses):
+    rival = entry(said, losses)
+    sklearn_fits.compare(rival, entry((1.0, 1.0)))
     assert "ratio" not in rival
     assert "fit_ratio" not in rival
     assert "from that of fastnn" in rival["left_out"]
 
 
-def test_a_loss_within_a_per_cent_is_the_same():
-    rival = entry(1.0, 1.009)
-    sklearn_fits.compare(rival, entry(1.0, 1.0))
+def test_losses_within_a_per_cent_are_the_same_and_those_of_the_last_step_in_the_mean():
+    rival = entry((1.0, 1.009), (1.02, 0.98))
+    sklearn_fits.compare(rival, entry((1.0, 1.0)))
     assert rival["ratio"]["median"] == 1.0
     assert "left_out" not in rival
 

@@ -24,10 +24,14 @@ from peers.numpy_peer import describe as describe_numpy
 # So many epochs without an improvement end no training here.
 NEVER = 10**9
 
-# What keeps losses away from 0, where the rounding of the first steps decides what is left of them:
-# the share of rows with a label drawn by lot, and the deviation of what is added to values.
+# The rows are points of so many dimensions, seen through a matrix, with some noise: else a wide
+# network would soon know all of them by heart.
+DIMENSIONS = 16
+NOISE_OF_INPUTS = 0.1
+# What nobody can learn keeps the losses away from 0, where the rounding of the first steps decides
+# what is left of them: the share of labels drawn by lot, and the noise of values.
 WRONG_LABELS = 0.3
-NOISE = 0.3
+NOISE_OF_VALUES = 0.3
 
 # The rows that a network has seen before it predicts.
 ROWS_BEFORE_PREDICTIONS = 2_000
@@ -56,13 +60,19 @@ def estimator(case: Case, threads: int, package: str, epochs: int, seed: int) ->
 
 
 def rows_of(case: Case, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the inputs, and labels (N,) or values (N, 1), some of which nobody can learn."""
-    X, y = case.data()
+    """Return inputs (N, I), and labels (N,) or values (N, 1), which can be learnt in part."""
     rng = np.random.default_rng(3)
+    inputs, outputs = case.widths[0], case.widths[-1]
+    points = rng.standard_normal((case.rows, DIMENSIONS)) / np.sqrt(DIMENSIONS)
+    X = points @ rng.standard_normal((DIMENSIONS, inputs))
+    X += NOISE_OF_INPUTS * rng.standard_normal(X.shape)
+    scores = points @ rng.standard_normal((DIMENSIONS, outputs))
     if case.loss == "mse":
-        return X.astype(dtype), (y + NOISE * rng.standard_normal(y.shape)).astype(dtype)
-    wrong = rng.random(len(y)) < WRONG_LABELS
-    return X.astype(dtype), np.where(wrong, rng.integers(0, case.widths[-1], len(y)), y)
+        values = np.tanh(scores) + NOISE_OF_VALUES * rng.standard_normal(scores.shape)
+        return X.astype(dtype), values.astype(dtype)
+    wrong = rng.random(case.rows) < WRONG_LABELS
+    labels = np.where(wrong, rng.integers(0, outputs, case.rows), scores.argmax(axis=1))
+    return X.astype(dtype), labels
 
 
 class Trainer:
