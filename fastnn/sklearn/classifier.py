@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 from fastnn.sklearn import describe
 from fastnn.sklearn.base import BaseMLP, has_partial_fit
 from fastnn.sklearn.borrowed import check_partial_fit_first_call, fit_context
-from fastnn.sklearn.data import Rows
+from fastnn.sklearn.data import Rows, dense
 from fastnn.sklearn.describe import Objective
 from fastnn.sklearn.parameters import CLASSIFIER
 
@@ -302,7 +302,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if anew or not hasattr(self, "classes_"):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
-            return y
+            return dense(y)
+        if y.ndim == 2 and not self._label_binarizer.y_type_.startswith("multilabel"):
+            raise ValueError("The object was not fitted with multilabel input.")
         classes = unique_labels(y)
         if all_classes:
             if set(classes) != set(self.classes_):
@@ -315,13 +317,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
                 f"'y' has {classes}."
             )
-        return y
+        return dense(y)
 
     def _encode(self, y: Array) -> Array:
         kind = self._label_binarizer.y_type_
         if kind == "multiclass":
             return np.searchsorted(self.classes_, y)
-        yes = y if kind.startswith("multilabel") else (y == self.classes_[-1]).reshape(-1, 1)
+        if kind.startswith("multilabel"):
+            yes = y if y.ndim == 2 else self._label_binarizer.transform(y)
+        else:
+            yes = (y == self.classes_[-1]).reshape(-1, 1)
         if len(self.classes_) == 1:
             yes = np.zeros((len(y), 1), bool)
         return yes * (1 - self.label_smoothing) + self.label_smoothing / 2
@@ -342,6 +347,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return None if self.class_weight is None else compute_sample_weight(self.class_weight, y)
 
     def _score_of(self, rows: Rows, metrics: Mapping[str, float]) -> float:
+        if len(self.classes_) == 1 and rows.y.ndim == 1:
+            return 1.0  # whatever the network gives, there is but one class to predict
         if rows.y.ndim == 1:
             return metrics["val_accuracy"]
         predicted = self._without_feature_names().predict(rows.X)
