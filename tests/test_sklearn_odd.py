@@ -5,7 +5,7 @@ import pytest
 import sklearn.neural_network as theirs
 from scipy import sparse
 
-from fastnn.sklearn import MLPClassifier
+from fastnn.sklearn import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -72,3 +72,92 @@ def test_the_score_of_a_single_class_is_1():
     model.fit(X, np.full(len(X), 7), X_val=X, y_val=np.full(len(X), 7))
     assert model.validation_scores_ == [1.0] * len(model.validation_scores_)
     assert model.predict_proba(X)[:, 1].max() > 0.5
+
+
+# -- first weights --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
+def test_without_hidden_layers_first_weights_still_follow_the_activation(solver):
+    # scikit-learn draws them by `activation` even where no layer has it; ours were larger by √3.
+    arguments = {"hidden_layer_sizes": (), "activation": "logistic", "solver": solver}
+    models = [
+        each(**arguments, max_iter=3, random_state=0).fit(X, four_classes)
+        for each in (MLPClassifier, theirs.MLPClassifier)
+    ]
+    assert same_weights(*models)
+
+
+GIVEN = {"coefs_": [np.ones((5, 4)), np.ones((4, 1))], "intercepts_": [np.ones(4), np.ones(1)]}
+
+
+@pytest.mark.parametrize("names", [["coefs_"], ["intercepts_"], ["coefs_", "intercepts_"]])
+def test_training_may_begin_with_weights_of_ones_own(names):
+    # What early stopping and the losses are written on was missing; one list alone was a TypeError.
+    model = MLPRegressor(**SMALL, learning_rate_init=1e-9)
+    for name in names:
+        setattr(model, name, GIVEN[name])
+    model.partial_fit(X, values)
+    assert len(model.loss_curve_) == model.n_iter_ == 1
+    for name in names:
+        assert all(
+            np.allclose(a, b) for a, b in zip(getattr(model, name), GIVEN[name], strict=True)
+        )
+
+
+def test_fit_forgets_weights_set_before():
+    # A fit without warm start began with them.
+    model = MLPRegressor(**SMALL)
+    for name, arrays in GIVEN.items():
+        setattr(model, name, arrays)
+    assert same_weights(model.fit(X, values), MLPRegressor(**SMALL).fit(X, values))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [[1.0, 2.0], [np.ones((1, 4)), np.ones((4, 1))], [np.ones((5, 4))], [np.ones((5, 3)), 1]],
+)
+def test_weights_of_other_shapes_are_refused(wrong):
+    # Scalars and rows were spread over the whole matrix.
+    fitted, fresh = MLPRegressor(**SMALL).fit(X, values), MLPRegressor(**SMALL)
+    before = fitted.network_.parameters_vector
+    with pytest.raises(ValueError, match="arrays of shapes"):
+        fitted.coefs_ = wrong
+    assert np.array_equal(fitted.network_.parameters_vector, before)
+    fresh.coefs_ = wrong
+    with pytest.raises(ValueError, match="arrays of shapes"):
+        fresh.partial_fit(X, values)
+
+
+# -- arguments ------------------------------------------------------------------------------------
+
+
+def test_sizes_of_layers_are_whole_numbers():
+    # 2.7 units were 2.
+    with pytest.raises(TypeError, match="'float' object"):
+        MLPClassifier(**{**SMALL, "hidden_layer_sizes": (2.7,)}).fit(X, two_classes)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"alpha": 1.0}, {"activation": "tanh"}, {"alpha": 0.1, "activation": "logistic"}]
+)
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_moments_outlive_a_change_of_layers(changed, solver):
+    # Another penalty or activation between two calls made a network without the moments.
+    models = [each(**SMALL, solver=solver) for each in (MLPClassifier, theirs.MLPClassifier)]
+    for model in models:
+        for _ in range(3):
+            model.partial_fit(X, four_classes, classes=range(4))
+        model.set_params(**changed)
+        for _ in range(3):
+            model.partial_fit(X, four_classes)
+    assert same_weights(*models)
+
+
+def test_layers_of_other_shapes_are_refused_whatever_their_number_of_parameters():
+    # Only the number was compared, which is the same here.
+    wide = MLPRegressor(**{**SMALL, "hidden_layer_sizes": (1, 6)}, warm_start=True).fit(X, values)
+    deep = MLPRegressor(**{**SMALL, "hidden_layer_sizes": (2, 3)}).fit(X, values)
+    assert wide.network_.parameter_count == deep.network_.parameter_count
+    with pytest.raises(ValueError, match="layers are no longer"):
+        wide.set_params(hidden_layer_sizes=(2, 3)).fit(X, values)

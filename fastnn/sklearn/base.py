@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import operator
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -169,6 +170,8 @@ class BaseMLP(CallbackSupportMixin, PrivateNames, BaseEstimator):
         self._random_state = check_random_state(self.random_state)
         objective = self._objective(1 if y.ndim == 1 else y.shape[1])
         if first:
+            self._forget_given()
+        if first or "loss_curve_" not in self.__dict__:
             self._start_record(objective, len(sizes) + 2)
         self._make_network(objective, sizes, X.shape[1], X.dtype)
         rows, held = self._split(Rows(X, y, sample_weight), self._validation(validation))
@@ -198,7 +201,7 @@ class BaseMLP(CallbackSupportMixin, PrivateNames, BaseEstimator):
         sizes = list(given) if hasattr(given, "__iter__") else [given]
         if np.any(np.array(sizes) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return [int(size) for size in sizes]
+        return [operator.index(size) for size in sizes]
 
     def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
         """Return X and y as arrays of the right types."""
@@ -263,24 +266,33 @@ class BaseMLP(CallbackSupportMixin, PrivateNames, BaseEstimator):
             backend=self.backend,
             threads=self.n_threads,
         )
-        given = [self.__dict__.pop(f"_given_{role}", None) for role in ("weight", "bias")]
         if there is not None:
-            if network.parameter_count != there.parameter_count:
-                raise ValueError(
-                    "the layers are no longer those of the weights that training should go on "
-                    "from; make a new estimator, or set warm_start=False"
-                )
-            network.parameters_vector = there.parameters_vector
-            self.__dict__.pop("_optimizer", None)
-        elif any(given):
-            for role, values in zip(("weight", "bias"), given, strict=True):
-                weights.weights_of(network, role)[:] = values
+            network, as_it_was = weights.inherit(network, there, self.n_threads)
+            if not as_it_was:
+                self.__dict__.pop("_optimizer", None)
         else:
-            activations = describe.hidden_activations(self, len(sizes))
-            weights.draw(network, activations, self._random_state)
+            self._begin_weights(network, len(sizes))
         if self.dropout > 0:
             network.seed = int(self._random_state.randint(2**31))
         self._network = network
+
+    def _begin_weights(self, network: Network, hidden: int) -> None:
+        """Write the weights that somebody has set before there was a network; draw the others."""
+        given = {role: self.__dict__.get(f"_given_{role}") for role in ("weight", "bias")}
+        if None in given.values():
+            activations = describe.hidden_activations(self, hidden)
+            # The outputs are drawn as if the activation were theirs, as in scikit-learn.
+            one = self.activation
+            last = activations[-1:] or ["identity" if isinstance(one, (list, tuple)) else one]
+            weights.draw(network, [*activations, *last], self._random_state)
+        for role, values in given.items():
+            if values is not None:
+                weights.write(network, role, values)
+        self._forget_given()
+
+    def _forget_given(self) -> None:
+        for role in ("weight", "bias"):
+            self.__dict__.pop(f"_given_{role}", None)
 
     def _take_weights(
         self, coefs: Sequence[Array], intercepts: Sequence[Array], dtype: npt.DTypeLike
@@ -295,7 +307,7 @@ class BaseMLP(CallbackSupportMixin, PrivateNames, BaseEstimator):
     # -- weights ---------------------------------------------------------------------------------
 
     def _has_weights(self) -> bool:
-        return "_network" in self.__dict__ or "_given_weight" in self.__dict__
+        return not {"_network", "_given_weight", "_given_bias"}.isdisjoint(self.__dict__)
 
     def _weights(self, role: str) -> list[Array]:
         if "_network" in self.__dict__:
@@ -309,7 +321,7 @@ class BaseMLP(CallbackSupportMixin, PrivateNames, BaseEstimator):
     def _set_weights(self, role: str, values: Sequence[Any]) -> None:
         """Write weights; where there is no network yet, keep them for the first partial_fit."""
         if "_network" in self.__dict__:
-            weights.weights_of(self._network, role)[:] = values
+            weights.write(self._network, role, values)
         else:
             self.__dict__[f"_given_{role}"] = list(values)
 

@@ -76,7 +76,7 @@ def train(
             dense(rows.X),
             estimator._encode(rows.y),
             sample_weight=rows.weight,
-            epochs=1 if incremental else estimator.max_iter,
+            epochs=1 if incremental else int(estimator.max_iter),
             batch_size=batch_size,
             validation_data=validation,
             shuffle=RandomOrder(estimator._random_state, measures) if estimator.shuffle else False,
