@@ -5,6 +5,7 @@ import pytest
 import sklearn.neural_network as theirs
 from scipy import sparse
 
+import fastnn as fn
 from fastnn.sklearn import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -161,3 +162,22 @@ def test_layers_of_other_shapes_are_refused_whatever_their_number_of_parameters(
     assert wide.network_.parameter_count == deep.network_.parameter_count
     with pytest.raises(ValueError, match="layers are no longer"):
         wide.set_params(hidden_layer_sizes=(2, 3)).fit(X, values)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_every_rate_of_a_schedule_goes_by_the_multiple_of_the_loss(several):
+    # sgd follows a multiple of our gradient, so rates are multiplied: the last one of Cosine was
+    # not, and OneCycle could not be made.
+    y = several_values if several else values
+    rate = 0.003
+    arguments = {**SMALL, "solver": "sgd", "max_iter": 6}
+    plain = MLPRegressor(**arguments, learning_rate_init=rate).fit(X, y)
+    for schedule in (
+        fn.schedules.Cosine(rate, length=3, final=rate),
+        fn.schedules.OneCycle(rate, length=100, divisor=1.0, rise=0.99),
+        fn.schedules.ReduceOnPlateau(
+            rate, patience=1, min_delta=1e9, min_rate=rate, monitor="loss"
+        ),
+    ):
+        model = MLPRegressor(**arguments, schedule=schedule).fit(X, y)
+        assert model.loss_curve_ == pytest.approx(plain.loss_curve_, rel=1e-9)

@@ -9,7 +9,7 @@ epsilon divided. So nothing but numbers stands between the two.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from fastnn import layers, losses
@@ -26,6 +26,9 @@ __all__ = [
     "optimizer_of",
     "regression",
 ]
+
+# What schedules have in the unit of the learning rate.
+RATES = frozenset({"initial", "highest", "final", "min_rate"})
 
 
 @dataclass(frozen=True)
@@ -159,5 +162,5 @@ def optimizer_of(estimator: Any, step: float) -> Optimizer:
 def _multiplied(rate: float | Schedule, factor: float) -> float | Schedule:
     if not isinstance(rate, Schedule):
         return float(rate) * factor
-    limits = {name: getattr(rate, name) * factor for name in ("min_rate",) if hasattr(rate, name)}
-    return replace(rate, initial=rate.initial * factor, **limits)
+    given = {field.name for field in fields(rate) if field.init}
+    return replace(rate, **{name: getattr(rate, name) * factor for name in RATES & given})
