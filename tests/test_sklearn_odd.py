@@ -181,3 +181,19 @@ def test_every_rate_of_a_schedule_goes_by_the_multiple_of_the_loss(several):
     ):
         model = MLPRegressor(**arguments, schedule=schedule).fit(X, y)
         assert model.loss_curve_ == pytest.approx(plain.loss_curve_, rel=1e-9)
+
+
+# -- losses ---------------------------------------------------------------------------------------
+
+
+def test_the_loss_of_an_epoch_of_one_step_has_the_penalty_before_the_step():
+    # Of several outputs it had the penalty after the step, so it was not scikit-learn's.
+    arguments = {**SMALL, "alpha": 5.0, "batch_size": 120, "learning_rate_init": 0.05}
+    models = [each(**arguments) for each in (MLPRegressor, theirs.MLPRegressor)]
+    ours, reference = (model.fit(X, several_values) for model in models)
+    assert ours.loss_curve_ == pytest.approx(reference.loss_curve_, rel=1e-10)
+
+
+def test_losses_are_floats_whatever_alpha_is():
+    model = MLPRegressor(**SMALL, alpha=np.float32(0.01)).fit(X, several_values)
+    assert {type(loss) for loss in model.loss_curve_} == {float}

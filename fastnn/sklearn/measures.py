@@ -33,12 +33,13 @@ class Measures:
     """
 
     def __init__(self, network: Network, objective: Objective, alpha: float, rows: Rows) -> None:
-        self.network, self.objective, self.alpha = network, objective, alpha
+        self.network, self.objective, self.alpha = network, objective, float(alpha)
         self.rows = rows
         self.constants = _constants(objective, rows)
         self.weight = np.ones(len(rows)) if rows.weight is None else rows.weight
         # Rows as the current epoch takes them, where it has an order of its own.
         self.order: npt.NDArray[np.int64] = np.arange(len(rows))
+        self.penalty = self._penalty()
 
     def of_epoch(self, losses: Floats, sizes: Floats) -> float:
         """Return the loss of an epoch, in which every batch counts by its rows.
@@ -51,7 +52,11 @@ class Measures:
             Rows of the batches, the last ones of the epoch.
         """
         shares = sizes / sizes.sum()
-        printed = self.objective.printed(float(shares @ losses), self._penalty(len(sizes)))
+        # Every loss is measured before its step, so the penalty is one of weights between those
+        # before the epoch and those now, the last step left out. Right for an epoch of one step.
+        before, self.penalty = self.penalty, self._penalty()
+        penalty = before + (self.penalty - before) * (len(sizes) - 1) / (2 * len(sizes))
+        printed = self.objective.printed(float(shares @ losses), penalty * len(sizes))
         if self.constants is None:
             return printed
         starts = len(self.order) - int(sizes.sum()) + np.cumsum(sizes).astype(np.int64)
@@ -63,9 +68,9 @@ class Measures:
     def of_rows(self, measured: float, rows: Rows, *, penalty: bool) -> float:
         """Return the loss of rows whose loss by the network, with its penalty, is measured."""
         weight = float(len(rows)) if rows.weight is None else float(rows.weight.sum())
-        loss = self.objective.printed(measured, self._penalty(1, weight))
+        loss = self.objective.printed(measured, self._penalty(weight))
         if not penalty:
-            loss -= self._penalty(1, weight, whole=True)
+            loss -= self._penalty(weight, whole=True)
         constants = _constants(self.objective, rows)
         if constants is not None:
             loss += float(np.average(constants, weights=rows.weight))
@@ -75,13 +80,13 @@ class Measures:
         """Return the loss of the validation rows, without the penalty."""
         return self.of_rows(metrics["val_loss"], rows, penalty=False)
 
-    def _penalty(self, batches: int, weight: float | None = None, *, whole: bool = False) -> float:
-        """Return the mean penalty of so many batches; 0 where nobody needs it."""
+    def _penalty(self, weight: float | None = None, *, whole: bool = False) -> float:
+        """Return the penalty of rows of this weight; 0 where nobody needs it."""
         covered = self.objective.value == self.objective.step
         if self.alpha == 0 or (covered and not whole):
             return 0.0
         total = float(self.weight.sum()) if weight is None else weight
-        return 0.5 * self.alpha * penalized(self.network) * batches / total
+        return 0.5 * self.alpha * penalized(self.network) / total
 
 
 def _constants(objective: Objective, rows: Rows) -> Floats | None:
