@@ -29,7 +29,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from tables import TABLES, Table
+from tabular_sets import TABLES, Table
 from threadpoolctl import threadpool_limits
 
 import fastnn.sklearn
@@ -94,7 +94,7 @@ def measure(table: Table, contestants: list[str], *, quick: bool = False) -> dic
         # Turns, so that what the machine does meanwhile hits all alike.
         for name in contestants[:: 1 if number % 2 == 0 else -1]:
             frame.say(f"{table.name}, fold {number + 1} of {FOLDS}: {name}")
-            model = CONTESTANTS[name](X, table.classes)
+            model = CONTESTANTS[name](X, table)
             with threadpool_limits(THREADS), warnings.catch_warnings():
                 # Plain networks stop where their defaults say so, converged or not.
                 warnings.simplefilter("ignore", ConvergenceWarning)
@@ -105,32 +105,34 @@ def measure(table: Table, contestants: list[str], *, quick: bool = False) -> dic
     return told
 
 
-def tabular(X: Any, classes: bool) -> BaseEstimator:
+def tabular(X: Any, table: Table) -> BaseEstimator:
     """Return TabularMLP with its defaults."""
     told = {"random_state": SEED, "n_threads": THREADS}
-    if classes:
+    if table.classes:
         return fastnn.sklearn.TabularMLPClassifier(**told)
     return fastnn.sklearn.TabularMLPRegressor(**told)
 
 
-def boosting(X: Any, classes: bool) -> BaseEstimator:
+def boosting(X: Any, table: Table) -> BaseEstimator:
     """Return scikit-learn's gradient boosting with its defaults."""
-    kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
+    kind = HistGradientBoostingClassifier if table.classes else HistGradientBoostingRegressor
     return kind(random_state=SEED)
 
 
-def sklearn_mlp(X: Any, classes: bool) -> BaseEstimator:
-    """Return scikit-learn's MLP with its defaults, behind `prepared`."""
-    return prepared(X, (MLPClassifier if classes else MLPRegressor)(random_state=SEED), classes)
+def sklearn_mlp(X: Any, table: Table) -> BaseEstimator:
+    """Return scikit-learn's MLP, behind what `prepared` puts before it."""
+    kind = MLPClassifier if table.classes else MLPRegressor
+    return prepared(X, kind(random_state=SEED, early_stopping=table.large), table)
 
 
-def fastnn_mlp(X: Any, classes: bool) -> BaseEstimator:
-    """Return the MLP of fastnn with its defaults, behind `prepared`."""
-    kind = fastnn.sklearn.MLPClassifier if classes else fastnn.sklearn.MLPRegressor
-    return prepared(X, kind(random_state=SEED, n_threads=THREADS), classes)
+def fastnn_mlp(X: Any, table: Table) -> BaseEstimator:
+    """Return the MLP of fastnn, behind what `prepared` puts before it."""
+    kind = fastnn.sklearn.MLPClassifier if table.classes else fastnn.sklearn.MLPRegressor
+    told = {"random_state": SEED, "early_stopping": table.large, "n_threads": THREADS}
+    return prepared(X, kind(**told), table)
 
 
-def prepared(X: Any, network: BaseEstimator, classes: bool) -> BaseEstimator:
+def prepared(X: Any, network: BaseEstimator, table: Table) -> BaseEstimator:
     """Return a network behind what it needs: scaled numbers, no gaps, categories one-hot.
 
     The target of a regression is standardised too, without which these networks are far behind.
@@ -145,10 +147,12 @@ def prepared(X: Any, network: BaseEstimator, classes: bool) -> BaseEstimator:
         whole = make_pipeline(
             make_column_transformer((scaling, numbers), (categories, kinds)), network
         )
-    return whole if classes else TransformedTargetRegressor(whole, transformer=StandardScaler())
+    return (
+        whole if table.classes else TransformedTargetRegressor(whole, transformer=StandardScaler())
+    )
 
 
-CONTESTANTS: dict[str, Callable[[Any, bool], BaseEstimator]] = {
+CONTESTANTS: dict[str, Callable[[Any, Table], BaseEstimator]] = {
     "TabularMLP": tabular,
     "HistGradientBoosting": boosting,
     "scikit-learn MLP": sklearn_mlp,

@@ -30,8 +30,8 @@ Array = npt.NDArray[Any]
 
 # Cycles of the learning rate: the 4 of coslog4.
 CYCLES = 4
-# RealMLP's number of epochs. Its tables have up to some ten thousand rows; with many more, whole
-# hours would go into a gain that is hardly seen.
+# RealMLP's number of epochs; the number of steps that bounds it where there are very many rows, so
+# that the time of a fit hardly grows any more; and how few epochs are enough even then.
 EPOCHS, ENOUGH_STEPS, FEWEST_EPOCHS = 256, 20_000, 16
 # In epochs: so short that only the very first step notices, whose rate would be 0.
 WARMUP = 1e-6

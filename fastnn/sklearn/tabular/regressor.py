@@ -60,7 +60,7 @@ class TabularMLPRegressor(RegressorMixin, TabularMLP):
         The highest learning rate.
     beta_2 : float, default=0.95
         Decay of the mean squared gradient in Adam.
-    weight_decay : float, default=1.0
+    weight_decay : float, default=2.0
         Decoupled, as in AdamW.
     batch_size : int, default=256
         Rows a step.
@@ -163,7 +163,7 @@ class TabularMLPRegressor(RegressorMixin, TabularMLP):
         dropout: float = 0.15,
         learning_rate_init: float = 0.0025,
         beta_2: float = 0.95,
-        weight_decay: float = 1.0,
+        weight_decay: float = 2.0,
         batch_size: int = 256,
         max_iter: int | str = "auto",
         categorical_features: Any = "from_dtype",

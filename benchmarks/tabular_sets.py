@@ -28,7 +28,7 @@ class Table:
     classes : bool
         Whether the target is a class; else it is a number.
     large : bool
-        Whether a fit takes long.
+        Whether plain networks stop early, since all of their epochs would take minutes.
     """
 
     name: str
