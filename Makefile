@@ -14,14 +14,17 @@ $(PYTHON) -m venv $(1) || { echo "$(PYTHON) -m venv failed: install venv (on Deb
 python3-venv) or name another Python, for example PYTHON=python3.12" >&2; exit 1; }
 endef
 
-.PHONY: help demo test test-cuda-simulated test-tsan test-sanitized test-exhaustive test-aarch64 \
-    arm-tools coverage bench bench-cuda bench-custom bench-kernels bench-scaling bench-sklearn \
-    bench-tabular bench-write lint format build clean FORCE
+.PHONY: help demo test test-cuda-simulated test-sklearn test-sklearn-oldest test-tsan \
+    test-sanitized test-exhaustive test-aarch64 arm-tools coverage bench bench-cuda bench-custom \
+    bench-kernels bench-scaling bench-sklearn bench-tabular bench-write lint format build clean \
+    FORCE
 .NOTPARALLEL:
 help:
 	@echo 'make demo     train the first network, in a venv of its own'
 	@echo 'make test     build the wheel, install it, test it   (TESTS=tests/test_x.py ARGS="-k name")'
 	@echo 'make test-cuda-simulated   the CUDA backend, on a GPU that Numba simulates; make test calls it'
+	@echo 'make test-sklearn   the tests of scikit-learn, with our estimators in the place of its own;'
+	@echo 'make test-sklearn-oldest   with the oldest scikit-learn that we take; make test calls both'
 	@echo 'make test-tsan the thread pool under ThreadSanitizer'
 	@echo 'make test-sanitized   the C core under AddressSanitizer, on every code path (gcc; slow)'
 	@echo 'make test-aarch64     the path of ARM, on an emulated processor   (Debian and Ubuntu; slow)'
@@ -60,7 +63,8 @@ test: .venv-test/.installed
 	@rm -rf build/test-run && mkdir -p build/test-run
 	cd build/test-run && FASTNN_WHEEL="$$(echo $(CURDIR)/build/test-dist/*.whl)" \
 	    $(CURDIR)/.venv-test/bin/python -m pytest $(ON_ALL_CORES) $(PYTEST_ARGS)
-	$(if $(filter-out tests,$(TESTS))$(ARGS),,$(MAKE) test-cuda-simulated)
+	$(if $(filter-out tests,$(TESTS))$(ARGS),,$(MAKE) test-cuda-simulated test-sklearn \
+	    test-sklearn-oldest)
 
 # The CUDA backend without a GPU. Numba simulates one only where it is told so before its import, so
 # these tests have a process of their own, in which nothing else runs.
@@ -69,6 +73,35 @@ test-cuda-simulated: .venv-test/.installed
 	@mkdir -p build/test-run
 	cd build/test-run && NUMBA_ENABLE_CUDASIM=1 \
 	    $(CURDIR)/.venv-test/bin/python -m pytest $(ON_ALL_CORES) $(PYTEST_ARGS)
+
+# The tests that scikit-learn has for its own perceptrons, run with ours in their place. Small
+# products: more threads of BLAS would only stand in each other's way.
+SKLEARN_TESTS = -c $(CURDIR)/tests/sklearn_suite/pytest.ini --rootdir . \
+    --pyargs sklearn.neural_network.tests.test_mlp
+test-sklearn: .venv-test/.installed
+	@mkdir -p build/test-run
+	cd build/test-run && OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/tests/sklearn_suite \
+	    $(CURDIR)/.venv-test/bin/python -m pytest $(SKLEARN_TESTS) $(ARGS)
+
+# The same, and our tests of the estimators, with the oldest scikit-learn that we take and what it
+# works with, of its time.
+OLDEST_SKLEARN = 'scikit-learn==1.6.*' 'numpy==2.2.*' 'scipy==1.15.*' 'pandas==2.2.*' 'pytest<9'
+test-sklearn-oldest: TESTS = $(wildcard tests/test_sklearn_*.py)
+test-sklearn-oldest: .venv-sklearn/.installed
+	@mkdir -p build/test-run
+	cd build/test-run && OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/tests/sklearn_suite \
+	    $(CURDIR)/.venv-sklearn/bin/python -m pytest $(SKLEARN_TESTS) $(ARGS)
+	cd build/test-run && $(CURDIR)/.venv-sklearn/bin/python -m pytest $(ON_ALL_CORES) $(PYTEST_ARGS)
+
+.venv-sklearn/.venv:
+	@$(call new_venv,--clear .venv-sklearn)
+	.venv-sklearn/bin/python -m pip install --quiet $(OLDEST_SKLEARN) \
+	    'polars==1.31.*' pytest-timeout pytest-xdist threadpoolctl tqdm
+	@touch $@
+
+.venv-sklearn/.installed: .venv-sklearn/.venv .venv-test/.installed
+	.venv-sklearn/bin/python -m pip install --quiet --force-reinstall --no-deps build/test-dist/*.whl
+	@touch $@
 
 # The thread pool, watched for data races. No forks: a child of a process with threads may not start
 # any under ThreadSanitizer. Some versions of it start only where addresses are not random.
@@ -233,6 +266,7 @@ format: .venv-lint/.installed
 	.venv-lint/bin/clang-format -i $(C_FILES)
 
 clean:
-	rm -rf build dist *.egg-info .venv .venv-test .venv-lint .venv-bench .mypy_cache .ruff_cache .pytest_cache
+	rm -rf build dist *.egg-info .venv .venv-test .venv-sklearn .venv-lint .venv-bench \
+	    .mypy_cache .ruff_cache .pytest_cache
 	find fastnn tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 	find fastnn -name '*.so' -delete
