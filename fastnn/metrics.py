@@ -94,7 +94,9 @@ def check_monitor(owner: str, monitor: str, measured: Sequence[str]) -> None:
         When it is not; the message lists what is, and says what is missing.
     """
     if monitor not in measured:
-        missing = "; give fit validation_data" if monitor.startswith("val_") else ""
+        missing = ""
+        if monitor.startswith("val_"):
+            missing = "; give fit rows to validate on (validation_data, or X_val and y_val)"
         raise ValueError(
             f"{owner} monitors {monitor!r}, this run measures {', '.join(measured)}{missing}"
         )

@@ -348,8 +348,9 @@ class BaseMLP(CallbackSupportMixin, PrivateNames, BaseEstimator):
             return self._network.predict(X)
         rows = max(1, DENSE_AT_ONCE // X.shape[1])
         X = X.tocsr()
-        parts = [dense(X[first : first + rows]) for first in range(0, X.shape[0], rows)]
-        return np.concatenate([self._network.predict(part) for part in parts])
+        starts = range(0, X.shape[0], rows)
+        parts = [self._network.predict(dense(X[first : first + rows])) for first in starts]
+        return np.concatenate(parts)
 
     def _without_feature_names(self) -> Any:
         """Return this estimator for rows that have lost their names on the way."""

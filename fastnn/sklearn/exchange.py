@@ -68,7 +68,7 @@ def from_sklearn(estimator: Any, **parameters: Any) -> MLPClassifier | MLPRegres
     if kind is None:
         raise TypeError(
             "from_sklearn takes an MLPClassifier or MLPRegressor of sklearn.neural_network, not "
-            f"{type(estimator).__name__}"
+            f"{type(estimator).__module__}.{type(estimator).__name__}"
         )
     check_is_fitted(estimator)
     ours = kind(**{**estimator.get_params(deep=False), **parameters})
@@ -106,7 +106,7 @@ def to_sklearn(estimator: Any) -> Any:
     if kind is None:
         raise TypeError(
             "to_sklearn takes an MLPClassifier or MLPRegressor of fastnn.sklearn, not "
-            f"{type(estimator).__name__}"
+            f"{type(estimator).__module__}.{type(estimator).__name__}"
         )
     check_is_fitted(estimator)
     known = kind().get_params(deep=False)

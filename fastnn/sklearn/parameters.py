@@ -71,7 +71,12 @@ SHARED: dict[str, Any] = {
     "callbacks": ["array-like", HasMethods(["on_epoch_end"]), None],
     "progress": ["boolean"],
     "n_threads": [_counts, None],
-    "dtype": [StrOptions({"float32", "float64"}), None],
+    "dtype": [
+        StrOptions({"float32", "float64"}),
+        Options(type, {np.float32, np.float64}),
+        Options(np.dtype, {np.dtype("float32"), np.dtype("float64")}),
+        None,
+    ],
     "backend": [str],
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import get_scorer
+from sklearn.metrics import check_scoring, get_scorer
 
 from fastnn.callbacks import Callback
 from fastnn.errors import DivergenceError
@@ -147,7 +147,8 @@ def _score_function(
         return lambda metrics: estimator._score_of(held, metrics)
     if metric == "loss":
         return lambda metrics: -measures.of_validation(metrics, held)
-    scorer = get_scorer(metric)
+    # A metric function in the place of a scorer is refused, in words that say what to do.
+    scorer = check_scoring(estimator, scoring=get_scorer(metric))
     plain = estimator._without_feature_names()
     options = {} if held.weight is None else {"sample_weight": held.weight}
     return lambda metrics: float(scorer(plain, held.X, held.y, **options))

@@ -18,6 +18,7 @@ from fastnn.losses import Loss
 from fastnn.network import Network
 from fastnn.optimizers import AdamW
 from fastnn.schedules import CosineLog
+from fastnn.sklearn.display import layers_as_html
 from fastnn.sklearn.tabular.encoder import TabularEncoder, row_weights
 from fastnn.sklearn.tabular.frames import Table
 from fastnn.sklearn.tabular.rows import Rows, hold_out, merge
@@ -45,6 +46,9 @@ class TabularMLP(BaseEstimator):
     _sign: int
     # Below so many rows a part of them would tell little, and be missed more.
     _few: int
+
+    def _repr_html_inner(self) -> str:
+        return str(super()._repr_html_inner()) + layers_as_html(getattr(self, "network_", None))
 
     def predict_raw(self, X: Any) -> npt.NDArray[np.float32]:
         """Return the outputs of `network_` for the rows of a table.
@@ -211,6 +215,9 @@ def check_target(owner: object, y: Any) -> Array:
             "None."
         )
     target = column_or_1d(y, warn=True)
+    if target.dtype == object and any(value is None for value in target):
+        row = next(i for i, value in enumerate(target) if value is None)
+        raise ValueError(f"y is missing in row {row}; leave rows without a target out")
     assert_all_finite(target, input_name="y")
     return target
 

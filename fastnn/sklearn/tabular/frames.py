@@ -51,7 +51,7 @@ class Table:
     Raises
     ------
     TypeError, ValueError
-        For sparse or complex data, another rank than 2, no rows or no columns.
+        For sparse, complex or lazy data, another rank than 2, no rows or no columns.
     """
 
     def __init__(self, X: Any) -> None:
@@ -68,6 +68,8 @@ class Table:
         # A list of rows with words among the numbers would become words altogether.
         if isinstance(X, (list, tuple)) and np.asarray(X).dtype.kind in "US":
             X = np.array(X, dtype=object)
+        if hasattr(X, "collect_schema"):
+            raise TypeError(f"X is a {type(X).__name__}, which has no rows yet; give X.collect()")
         self._array = check_array(X, dtype=None, ensure_all_finite=False)
         self.rows = len(self._array)
         self.names = [f"x{j}" for j in range(self._array.shape[1])]
