@@ -42,7 +42,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Activation of the hidden layers: ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, or
         any other of `fastnn.activations`; a list has one for each hidden layer.
     solver : {"lbfgs", "sgd", "adam"}, default="adam"
-        L-BFGS takes all rows at once and suits some thousand rows at most.
+        L-BFGS takes all rows at once and suits some thousand rows at most. It has no steps, so that
+        dropout, weight decay, gradient clipping, schedules, early stopping, `callbacks` and
+        `progress` do nothing with it.
     alpha : float, default=0.0001
         Strength of the L2 penalty ``alpha / 2 Σw²``, which is divided by the rows of a batch (the
         sum of their weights) when it is added to the mean loss.
@@ -94,7 +96,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     class_weight : dict, "balanced", list of dict or None, default=None
         Weights of the classes, multiplied into those of the rows that are trained on.
     dropout : float, default=0.0
-        Share of every hidden layer's outputs that a training step leaves out. lbfgs knows none.
+        Share of every hidden layer's outputs that a training step leaves out.
     layer_norm : bool, default=False
         Whether hidden layers are normalised before their activation.
     residual : bool, default=False
@@ -106,19 +108,21 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     schedule : fastnn.schedules.Schedule or None, default=None
         Learning rates over time, in place of `learning_rate` and `learning_rate_init`.
     early_stopping_metric : str, callable or None, default=None
-        What early stopping looks at: a scorer of scikit-learn by name or as a callable, or
-        ``"loss"``; None is the accuracy.
+        What `early_stopping` looks at: a scorer of scikit-learn by name or as a callable of
+        (estimator, X, y), or ``"loss"``; None is the accuracy. More is better: the scores of
+        ``"loss"`` are losses below 0.
     keep_optimizer : bool, default=False
         Whether `warm_start` also goes on with the optimizer's moments and rate.
     max_time : float or None, default=None
         Seconds after which training ends, between two steps.
     callbacks : list of fastnn.Callback or None, default=None
-        Who watches training, and may end it.
+        Who watches training, and may end it. Metrics of rows to validate on, such as
+        ``"val_loss"``, are there with `early_stopping`, or where `fit` is given ``X_val``.
     progress : bool, default=False
         Whether a bar is drawn, where the output is a terminal.
     n_threads : int or None, default=None
         Threads at most; `fastnn.get_num_threads` decides for None. Results do not depend on it.
-    dtype : {"float32", "float64"} or None, default=None
+    dtype : {"float32", "float64"}, the NumPy type of either, or None, default=None
         Type of the arithmetic; None keeps that of X, and takes float64 for integers.
     backend : str, default="auto"
         One of `fastnn.backends.available`.
