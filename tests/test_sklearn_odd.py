@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import sklearn.neural_network as theirs
 from scipy import sparse
+from sklearn.base import clone
 
 import fastnn as fn
 from fastnn.sklearn import MLPClassifier, MLPRegressor
@@ -181,6 +182,30 @@ def test_every_rate_of_a_schedule_goes_by_the_multiple_of_the_loss(several):
     ):
         model = MLPRegressor(**arguments, schedule=schedule).fit(X, y)
         assert model.loss_curve_ == pytest.approx(plain.loss_curve_, rel=1e-9)
+
+
+def test_a_subclass_may_have_arguments_of_its_own():
+    # Arguments were looked up by the names that the subclass has: a KeyError.
+    class Narrow(MLPClassifier):
+        def __init__(self, units=3, *, random_state=None):
+            super().__init__((units,), max_iter=2, random_state=random_state)
+            self.units = units
+
+    model = clone(Narrow(7, random_state=0)).fit(X, two_classes)
+    assert model.get_params() == {"units": 7, "random_state": 0}
+    assert (model.max_iter, model.alpha, model.coefs_[0].shape) == (2, 1e-4, (5, 7))
+
+
+@pytest.mark.parametrize(("base", "y"), [(MLPRegressor, values), (MLPClassifier, labels)])
+def test_early_stopping_does_not_call_a_predict_that_somebody_has_overridden(base, y):
+    # A subclass that turns predictions back into other units was scored in those units.
+    class Turned(base):
+        def predict(self, X):
+            return 1 - super().predict(X)
+
+    arguments = {**SMALL, "early_stopping": True}
+    scores = [each(**arguments).fit(X, y).validation_scores_ for each in (Turned, base)]
+    assert scores[0] == scores[1]
 
 
 # -- losses ---------------------------------------------------------------------------------------

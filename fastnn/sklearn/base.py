@@ -71,7 +71,7 @@ class BaseMLP(CallbackSupportMixin, PrivateNames, BaseEstimator):
 
     def _take(self, given: Mapping[str, Any]) -> None:
         """Keep the arguments of the constructor as they are, which is what scikit-learn wants."""
-        self.__dict__.update({name: given[name] for name in self._get_param_names()})
+        self.__dict__.update({name: given[name] for name in given if name != "self"})
 
     # -- what scikit-learn asks for --------------------------------------------------------------
 

@@ -355,7 +355,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return 1.0  # whatever the network gives, there is but one class to predict
         if rows.y.ndim == 1:
             return metrics["val_accuracy"]
-        predicted = self._without_feature_names().predict(rows.X)
+        predicted = self._decide(self._without_feature_names()._outputs(rows.X))
         return float(accuracy_score(rows.y, predicted, sample_weight=rows.weight))
 
     def _decide(self, outputs: Array) -> Array:

@@ -163,7 +163,7 @@ n_layers_, n_outputs_, out_activation_, stop_reason_, network_
         return describe.regression(self.loss, columns, self.quantile, self.huber_delta)
 
     def _score_of(self, rows: Rows, metrics: Mapping[str, float]) -> float:
-        predicted = self._without_feature_names().predict(rows.X)
+        predicted = self._decide(self._without_feature_names()._outputs(rows.X))
         if not np.isfinite(predicted).all():
             return float("nan")
         return float(r2_score(rows.y, predicted, sample_weight=rows.weight))
