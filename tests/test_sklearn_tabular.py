@@ -170,6 +170,16 @@ def test_there_are_fewer_epochs_where_they_have_many_steps(batch_size, epochs):
     assert model.fit(X, X[:, 0]).n_iter_ == epochs
 
 
+@pytest.mark.parametrize(("batch_size", "decay"), [(1000, 2.0), (100, 1.0), (10, 0.1)])
+def test_weights_decay_less_in_a_step_where_there_are_many(batch_size, decay):
+    X = np.arange(1000.0).reshape(-1, 1)
+    told = {"batch_size": batch_size, "max_iter": 1, "early_stopping": False}
+    model = TabularMLPRegressor((2,), **told).fit(X, X[:, 0])
+    assert model.network_.optimizer.weight_decay == pytest.approx(decay)
+    model = TabularMLPRegressor((2,), **told, weight_decay=0.5).fit(X, X[:, 0])
+    assert model.network_.optimizer.weight_decay == 0.5
+
+
 def test_a_class_of_one_row_is_trained_on():
     y = np.array(["a"] * 60 + ["b"] * 40 + ["c"])
     X = np.arange(101.0).reshape(-1, 1)
@@ -246,6 +256,7 @@ def test_callbacks_watch():
     [
         ({"max_iter": 0}, "max_iter"),
         ({"max_iter": "atuo"}, "auto"),
+        ({"weight_decay": "atuo"}, "auto"),
         ({"batch_size": 0}, "batch_size"),
         ({"dropout": 1.0}, "Dropout"),
         ({"activation": "rleu"}, "relu"),

@@ -34,6 +34,8 @@ CYCLES = 4
 # RealMLP's number of epochs; the number of steps that bounds it where there are very many rows, so
 # that the time of a fit hardly grows any more; and how few epochs are enough even then.
 EPOCHS, ENOUGH_STEPS, FEWEST_EPOCHS = 256, 20_000, 16
+# The sum of the weight decays of an epoch's steps, where there are many.
+DECAY_OF_EPOCH = 10.0
 # In epochs: so short that only the very first step notices, whose rate would be 0.
 WARMUP = 1e-6
 
@@ -46,6 +48,8 @@ class TabularMLP(BaseEstimator):
     _sign: int
     # Below so many rows a part of them would tell little, and be missed more.
     _few: int
+    # The weight decay of small tables.
+    _most_decay: float
 
     def _repr_html_inner(self) -> str:
         return str(super()._repr_html_inner()) + layers_as_html(getattr(self, "network_", None))
@@ -109,7 +113,8 @@ class TabularMLP(BaseEstimator):
         if len(rows.y) <= batch_size:
             rows = merge(rows)
         output, loss = self._learn_targets(rows)
-        epochs = self._epochs(-(-len(rows.y) // batch_size))
+        steps = -(-len(rows.y) // batch_size)
+        epochs = self._epochs(steps)
         network = Network(
             [*self._hidden_layers(), output],
             input_size=rows.X.shape[1],
@@ -117,7 +122,7 @@ class TabularMLP(BaseEstimator):
             optimizer=AdamW(
                 CosineLog(self.learning_rate_init, length=epochs, cycles=CYCLES, warmup=WARMUP),
                 beta2=self.beta_2,
-                weight_decay=self.weight_decay,
+                weight_decay=self._decay(steps),
             ),
             seed=seed,
             threads=self.n_threads,
@@ -157,6 +162,14 @@ class TabularMLP(BaseEstimator):
                 raise unknown_name("max_iter", self.max_iter, ("auto",))
             return min(EPOCHS, max(FEWEST_EPOCHS, ENOUGH_STEPS // steps))
         return checks.whole_number("max_iter", self.max_iter, 1)
+
+    def _decay(self, steps: int) -> float:
+        """Return the weight decay for epochs of so many steps."""
+        if isinstance(self.weight_decay, str):
+            if self.weight_decay != "auto":
+                raise unknown_name("weight_decay", self.weight_decay, ("auto",))
+            return min(self._most_decay, DECAY_OF_EPOCH / steps)
+        return self.weight_decay
 
     def _hidden_layers(self) -> list[Layer]:
         size = checks.whole_number("embedding_size", self.embedding_size, 0)

@@ -60,8 +60,10 @@ class TabularMLPRegressor(RegressorMixin, TabularMLP):
         The highest learning rate.
     beta_2 : float, default=0.95
         Decay of the mean squared gradient in Adam.
-    weight_decay : float, default=2.0
-        Decoupled, as in AdamW.
+    weight_decay : float or "auto", default="auto"
+        Decoupled, as in AdamW. "auto" is 2, or 10 over the steps of an epoch where that is less, so
+        that with many rows weights are forgotten after as many epochs as with fewer (Wang &
+        Aitchison 2024).
     batch_size : int, default=256
         Rows a step.
     max_iter : int or "auto", default="auto"
@@ -138,6 +140,9 @@ class TabularMLPRegressor(RegressorMixin, TabularMLP):
     D. Holzmüller, L. Grinsztajn and I. Steinwart, "Better by default: Strong pre-tuned MLPs and
     boosted trees on tabular data", NeurIPS 2024, arXiv:2407.04491.
 
+    X. Wang and L. Aitchison, "How to set AdamW's weight decay as you scale model and dataset size",
+    2024, arXiv:2405.13698.
+
     Examples
     --------
     >>> import polars as pl
@@ -154,6 +159,7 @@ class TabularMLPRegressor(RegressorMixin, TabularMLP):
 
     _monitor, _sign = "val_loss", -1
     _few = 100
+    _most_decay = 2.0
 
     def __init__(
         self,
@@ -163,7 +169,7 @@ class TabularMLPRegressor(RegressorMixin, TabularMLP):
         dropout: float = 0.15,
         learning_rate_init: float = 0.0025,
         beta_2: float = 0.95,
-        weight_decay: float = 2.0,
+        weight_decay: float | str = "auto",
         batch_size: int = 256,
         max_iter: int | str = "auto",
         categorical_features: Any = "from_dtype",
