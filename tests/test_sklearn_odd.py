@@ -208,6 +208,25 @@ def test_early_stopping_does_not_call_a_predict_that_somebody_has_overridden(bas
     assert scores[0] == scores[1]
 
 
+class Interrupted(fn.Callback):
+    every_steps = 1
+
+    def on_steps_end(self, run):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.filterwarnings("ignore:Training interrupted")
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_call_takes_all_its_rows_after_one_that_was_interrupted(method):
+    # It took the rows that the interrupted one had left, by their places: 11 steps of 12.
+    model = MLPRegressor(**{**SMALL, "max_iter": 1}, batch_size=10, warm_start=True)
+    getattr(model.set_params(callbacks=[Interrupted()]), method)(X, values)
+    # Steps are counted over the life of an optimizer, and fit begins with a new one.
+    before = model.network_.steps if method == "partial_fit" else 0
+    getattr(model.set_params(callbacks=None), method)(X, values)
+    assert model.network_.steps - before == 12
+
+
 # -- losses ---------------------------------------------------------------------------------------
 
 

@@ -62,6 +62,8 @@ def train(
     if not goes_on or "_optimizer" not in vars(estimator):
         estimator._optimizer = LearningRate(estimator)
         network.optimizer = describe.optimizer_of(estimator, objective.step)
+    # Other rows may come now: an epoch that a call before has broken off is not finished with them.
+    network._state.cursor = (0, 0, 0)
     _prepare_record(estimator)
     batch_size = _batch_size(estimator.batch_size, len(rows))
     measures = Measures(network, objective, estimator.alpha, rows)
