@@ -69,10 +69,6 @@ class BaseMLP(CallbackSupportMixin, PrivateNames, BaseEstimator):
         """Return a weight for every row, by its class."""
         return None
 
-    def _take(self, given: Mapping[str, Any]) -> None:
-        """Keep the arguments of the constructor as they are, which is what scikit-learn wants."""
-        self.__dict__.update({name: given[name] for name in given if name != "self"})
-
     # -- what scikit-learn asks for --------------------------------------------------------------
 
     @fit_context(prefer_skip_nested_validation=True)

@@ -19,7 +19,7 @@ from fastnn.sklearn.base import BaseMLP, has_partial_fit
 from fastnn.sklearn.borrowed import check_partial_fit_first_call, fit_context
 from fastnn.sklearn.data import Rows, dense
 from fastnn.sklearn.describe import Objective
-from fastnn.sklearn.parameters import CLASSIFIER
+from fastnn.sklearn.parameters import CLASSIFIER, keep
 
 __all__ = ["MLPClassifier"]
 
@@ -226,7 +226,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         dtype: str | None = None,
         backend: str = "auto",
     ) -> None:
-        self._take(locals())
+        keep(self, locals())
 
     @available_if(has_partial_fit)
     @fit_context(prefer_skip_nested_validation=True)

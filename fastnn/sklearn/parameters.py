@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,7 +13,7 @@ from fastnn.activations import ActivationFunction
 from fastnn.schedules import Schedule
 from fastnn.sklearn.borrowed import HasMethods, Interval, Options, StrOptions
 
-__all__ = ["ACTIVATIONS", "CLASSIFIER", "REGRESSOR", "SHARED"]
+__all__ = ["ACTIVATIONS", "CLASSIFIER", "REGRESSOR", "SHARED", "keep"]
 
 # scikit-learn's names first; "logistic" is our sigmoid.
 ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
@@ -95,3 +96,11 @@ REGRESSOR: dict[str, Any] = {
     "quantile": [Interval(Real, 0, 1, closed="neither")],
     "huber_delta": [_above_0],
 }
+
+
+def keep(estimator: Any, given: Mapping[str, Any]) -> None:
+    """Keep the arguments of a constructor, its ``locals()``, as they are.
+
+    That is all that scikit-learn lets a constructor do.
+    """
+    estimator.__dict__.update({name: given[name] for name in given if name != "self"})

@@ -17,7 +17,7 @@ from fastnn.sklearn.base import BaseMLP, has_partial_fit
 from fastnn.sklearn.borrowed import fit_context
 from fastnn.sklearn.data import Rows
 from fastnn.sklearn.describe import Objective
-from fastnn.sklearn.parameters import REGRESSOR
+from fastnn.sklearn.parameters import REGRESSOR, keep
 
 __all__ = ["MLPRegressor"]
 
@@ -115,7 +115,7 @@ n_layers_, n_outputs_, out_activation_, stop_reason_, network_
         dtype: str | None = None,
         backend: str = "auto",
     ) -> None:
-        self._take(locals())
+        keep(self, locals())
 
     @available_if(has_partial_fit)
     @fit_context(prefer_skip_nested_validation=True)

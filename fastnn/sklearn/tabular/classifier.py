@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from fastnn.layers import Dense, Layer
 from fastnn.losses import CrossEntropy, Loss
+from fastnn.sklearn.parameters import keep
 from fastnn.sklearn.tabular.base import TabularMLP, check_target
 from fastnn.sklearn.tabular.rows import Rows
 from fastnn.training import History
@@ -36,10 +37,9 @@ class TabularMLPClassifier(ClassifierMixin, TabularMLP):
 
     The recipe is RealMLP's (Holzmüller, Grinsztajn & Steinwart 2024). Taken from it: the scaling
     and clipping, the limit and the size of embeddings, three hidden layers of 256 with SELU,
-    Adam with a beta2 of 0.95 and decoupled weight decay, the schedule coslog4, label
-    smoothing of 0.1,
-    256 epochs in batches of 256, dropout, and the best epoch by a held-out fifth, the last one of
-    equals. Not taken: its numerical embeddings (PBLD), the scaling layer, learned activations,
+    Adam with a beta2 of 0.95 and decoupled weight decay, the schedule coslog4, label smoothing of
+    0.1, 256 epochs in batches of 256, dropout, and the best epoch by a held-out fifth, the last one
+    of equals. Not taken: its numerical embeddings (PBLD), the scaling layer, learned activations,
     the neural tangent parametrisation and the rates of single layers that belong to it,
     initialisation by data, and the schedules of dropout and weight decay. So the learning rate and
     the weight decay are other numbers here: they were chosen among a few, by cross-validation, for
@@ -190,30 +190,7 @@ class TabularMLPClassifier(ClassifierMixin, TabularMLP):
         progress: bool = False,
         verbose: bool | int = False,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.dropout = dropout
-        self.label_smoothing = label_smoothing
-        self.learning_rate_init = learning_rate_init
-        self.beta_2 = beta_2
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.categorical_features = categorical_features
-        self.max_one_hot_categories = max_one_hot_categories
-        self.embedding_size = embedding_size
-        self.max_categories = max_categories
-        self.class_weight = class_weight
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.max_time = max_time
-        self.random_state = random_state
-        self.n_threads = n_threads
-        self.backend = backend
-        self.callbacks = callbacks
-        self.progress = progress
-        self.verbose = verbose
+        keep(self, locals())
 
     def fit(
         self,

@@ -11,6 +11,7 @@ from sklearn.base import RegressorMixin
 
 from fastnn.layers import Dense, Layer
 from fastnn.losses import Loss, MeanSquaredError
+from fastnn.sklearn.parameters import keep
 from fastnn.sklearn.tabular.base import TabularMLP, check_target
 from fastnn.sklearn.tabular.rows import Rows
 from fastnn.training import History
@@ -187,28 +188,7 @@ class TabularMLPRegressor(RegressorMixin, TabularMLP):
         progress: bool = False,
         verbose: bool | int = False,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.dropout = dropout
-        self.learning_rate_init = learning_rate_init
-        self.beta_2 = beta_2
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.categorical_features = categorical_features
-        self.max_one_hot_categories = max_one_hot_categories
-        self.embedding_size = embedding_size
-        self.max_categories = max_categories
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.max_time = max_time
-        self.random_state = random_state
-        self.n_threads = n_threads
-        self.backend = backend
-        self.callbacks = callbacks
-        self.progress = progress
-        self.verbose = verbose
+        keep(self, locals())
 
     def fit(
         self,
