@@ -95,17 +95,18 @@ def adam(
     real = weights.dtype.type
     beta1, beta2, count = settings[BETA1], settings[BETA2], settings[STEP]
     keep1, take1, keep2, take2 = real(beta1), real(1 - beta1), real(beta2), real(1 - beta2)
+    # Both sides of the fraction are multiplied by the root of the correction: one division.
     correction = math.sqrt(1 - beta2**count)
-    size, scale = real(rate / (1 - beta1**count)), real(correction)
+    size = real(rate * correction / (1 - beta1**count))
     decay, shrink = real(weight_decay), real(1 - rate * weight_decay)
-    epsilon = real(settings[EPSILON] / select(settings[EPSILON_HAT] != 0, correction, 1.0))
+    epsilon = real(settings[EPSILON] * select(settings[EPSILON_HAT] != 0, 1.0, correction))
     decoupled = settings[DECOUPLED] != 0
     for n in range(N):
         old = select(decoupled, weights[n] * shrink, weights[n])
         slope = select(decoupled, gradient[n], gradient[n] + decay * old)
         m[n] = keep1 * m[n] + take1 * slope
         v[n] = keep2 * v[n] + take2 * (slope * slope)
-        weights[n] = old - size * (m[n] / (root(v[n]) / scale + epsilon))
+        weights[n] = old - size * (m[n] / (root(v[n]) + epsilon))
 
 
 def rmsprop(
