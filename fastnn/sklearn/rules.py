@@ -105,6 +105,7 @@ class Rules(Callback):
         self.sizes[-1] = rows - batch_size * (len(self.sizes) - 1)
         self.validation, self.score = validation, score
         self.rate: LearningRate = estimator._optimizer
+        self.run = Run(None)  # until training begins, which Ctrl-C may forestall
 
     def on_fit_begin(self, run: Run) -> None:
         """Keep the run, whose losses are wanted even where no epoch gets done."""
