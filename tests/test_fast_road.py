@@ -276,7 +276,7 @@ def test_predictions_may_be_written_over_the_rows(compiled, shift):
         (optimizers.SGD(0.1), np.nan, 1),
         (optimizers.SGD(0.1), 1, 1e38),
         (optimizers.SGD(3e38), 1, 10),
-        (optimizers.Adam(3e38, weight_decay=10), 1, 1),
+        (optimizers.Adam(1e39, weight_decay=10), 1, 1),
         (optimizers.RMSprop(1e-30), 1e8, 1e17),
     ],
     ids=["a weight before", "the loss", "a weight behind", "Adam's", "a moment"],
