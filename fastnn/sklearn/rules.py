@@ -179,16 +179,18 @@ class TimeLimit(Callback):
     Parameters
     ----------
     seconds : float
+    started : float, optional
+        When they began, by `time.monotonic`; with training where omitted.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, seconds: float, started: float | None = None) -> None:
+        self.seconds, self.started = seconds, started
 
     def on_fit_begin(self, run: Run) -> None:
         """Look at the clock."""
-        self.end = time.perf_counter() + self.seconds
+        self.end = self.seconds + (time.monotonic() if self.started is None else self.started)
 
     def on_steps_end(self, run: Run) -> None:
         """Look at the clock again."""
-        if time.perf_counter() >= self.end:
+        if time.monotonic() >= self.end:
             run.stop(f"max_time={self.seconds:g} seconds are over.")

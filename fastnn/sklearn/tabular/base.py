@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,11 @@ from fastnn.network import Network
 from fastnn.optimizers import AdamW
 from fastnn.schedules import CosineLog
 from fastnn.sklearn.display import layers_as_html
+from fastnn.sklearn.rules import TimeLimit
 from fastnn.sklearn.tabular.encoder import TabularEncoder, row_weights
 from fastnn.sklearn.tabular.frames import Table
 from fastnn.sklearn.tabular.rows import Rows, hold_out, merge
-from fastnn.sklearn.tabular.watching import BestEpoch, Deadline, Reporter
+from fastnn.sklearn.tabular.watching import BestEpoch, Reporter
 from fastnn.training import History
 
 __all__ = ["TabularMLP", "check_target"]
@@ -196,22 +198,22 @@ class TabularMLP(BaseEstimator):
             watchers.append(best)
         if self.max_time is not None:
             seconds = checks.real_number("max_time", self.max_time, 0, above=True)
-            watchers.append(Deadline(seconds, started))
+            watchers.append(TimeLimit(seconds, started))
         if self.verbose:
             watchers.append(Reporter())
         return watchers, best
 
+    @abstractmethod
     def _learn_targets(self, rows: Rows) -> tuple[Layer, Loss]:
         """Learn what the targets are like; return the last layer and the loss."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _scores(self, history: History, held: Rows) -> list[float]:
         """Return the score on the held-out rows after every epoch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _to_network(self, y: Array) -> Array:
         """Return targets as the network takes them."""
-        raise NotImplementedError
 
 
 def check_target(owner: object, y: Any) -> Array:

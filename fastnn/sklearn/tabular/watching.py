@@ -1,14 +1,13 @@
-"""What watches a fit: the best epoch is kept, and time and patience run out."""
+"""What watches a fit: the best epoch is kept, patience runs out, and epochs are told."""
 
 from __future__ import annotations
 
 import math
-import time
 from typing import Any
 
 from fastnn.callbacks import Callback, Run
 
-__all__ = ["BestEpoch", "Deadline", "Reporter"]
+__all__ = ["BestEpoch", "Reporter"]
 
 
 class BestEpoch(Callback):
@@ -50,25 +49,6 @@ class BestEpoch(Callback):
         """Put the best parameters back."""
         if self._kept is not None:
             run.network.parameters_vector = self._kept
-
-
-class Deadline(Callback):
-    """End training after some seconds.
-
-    Parameters
-    ----------
-    seconds : float
-    started : float
-        When they began, by `time.monotonic`.
-    """
-
-    def __init__(self, seconds: float, started: float) -> None:
-        self.seconds, self.started = seconds, started
-
-    def on_steps_end(self, run: Run) -> None:
-        """Look at the clock."""
-        if time.monotonic() - self.started >= self.seconds:
-            run.stop(f"max_time={self.seconds:g} seconds are over")
 
 
 class Reporter(Callback):
